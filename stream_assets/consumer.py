@@ -1,0 +1,103 @@
+"""The decorator with which a consumer is declared."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+from stream_assets.core.code import code_hash
+from stream_assets.core.declaration import Consumer, Form, check_consumer
+from stream_assets.core.freshness import parse_duration
+from stream_assets.core.window import Grain
+from stream_assets.errors import DeclarationError
+
+_FORMS: dict[str, Form] = {"DataFrame": "pandas", "Table": "arrow", "DuckDBPyRelation": "duckdb"}
+_WINDOW = "TimeWindow"
+
+
+def consumer(
+    freshness: str,
+    grain: str = "day",
+    *,
+    grace: str | None = None,
+    lookback: str | None = None,
+    reads: Mapping[str, Sequence[str]] | None = None,
+    schema: Any = None,
+    group: str | None = None,
+    owners: Sequence[str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    code_version: str | None = None,
+) -> Callable[[Callable[..., Any]], Consumer]:
+    """Declare a function as a consumer of streams or of other consumers.
+
+    The function's parameters name what it reads; their annotations, read as text, say how it arrives: `pd.DataFrame`,
+    `pa.Table` or `duckdb.DuckDBPyRelation`. A parameter `window: TimeWindow` receives the partition's window. It must be
+    pure: the same inputs give the same rows.
+
+    Args:
+        freshness: how old the data may get between refreshes: `1 s`, `5 min`, `1 hour`, `1 day`, `7 days`.
+        grain: the size of one partition, `5 min` or `day`; part of what the table means.
+        grace: time allowed for settling, queueing and running; by default the source's settling time + 2 minutes, for
+            batch 6 hours.
+        lookback: how much before its partition the function is given too: whole days at day grain, at most one day at
+            5-minute grain.
+        reads: for each input the columns that are read; all by default.
+        schema: a `pa.Schema` that every result must have.
+        group, owners, tags, metadata: shown in Dagster.
+        code_version: replaces the hash of the code; changing it rebuilds every partition.
+
+    Raises:
+        DeclarationError: terminal; what is wrong, with the consumer's name.
+    """
+
+    def declare(function: Callable[..., Any]) -> Consumer:
+        name = function.__name__
+        back = parse_duration(lookback, what=f"consumer {name!r}: lookback") if lookback else timedelta(0)
+        check_consumer(name, grain, back)
+        forms, wants_window = _parameters(function)
+        kept = {key: tuple(columns) for key, columns in (reads or {}).items()}
+        return Consumer(
+            name=name,
+            function=function,
+            freshness=parse_duration(freshness, what=f"consumer {name!r}: freshness"),
+            grain=cast("Grain", grain),
+            inputs=tuple(forms),
+            forms=forms,
+            code=code_version or code_hash(function, lookback=back, reads=kept, schema=schema),
+            code_stated=code_version is not None,
+            wants_window=wants_window,
+            grace=parse_duration(grace, what=f"consumer {name!r}: grace") if grace else None,
+            lookback=back,
+            reads=kept,
+            schema=schema,
+            description=inspect.getdoc(function) or "",
+            group=group,
+            owners=tuple(owners or ()),
+            tags=dict(tags or {}),
+            metadata=dict(metadata or {}),
+        )
+
+    return declare
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Form], bool]:
+    """Read the parameters' annotations as text, so that nothing is imported for them."""
+    forms: dict[str, Form] = {}
+    wants_window = False
+    for name, parameter in inspect.signature(function).parameters.items():
+        annotation = parameter.annotation
+        text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+        kind = text.strip().strip("\"'").rpartition(".")[2]
+        if name == "window" or kind == _WINDOW:
+            wants_window = True
+        elif parameter.annotation is inspect.Parameter.empty or kind in _FORMS:
+            forms[name] = _FORMS.get(kind, "pandas")
+        else:
+            raise DeclarationError(
+                f"consumer {function.__name__!r}: parameter {name!r} is annotated {text!r}; it can be pd.DataFrame, pa.Table, "
+                "duckdb.DuckDBPyRelation, or for the window TimeWindow"
+            )
+    return forms, wants_window

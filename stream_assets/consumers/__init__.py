@@ -1,0 +1,1 @@
+"""The project's consumers, one a file: a new file is found by itself."""

@@ -1,0 +1,1 @@
+"""Time and decisions: standard library only, no input or output."""

@@ -1,0 +1,227 @@
+"""The one rule: what every table should contain by now, what of it is there to be made, and what is therefore due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from stream_assets.core.cadence import DAILY, DAY_MARGIN, Cadence
+from stream_assets.core.declaration import Consumer, Declarations, StreamSpec, Table
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.planning.state import Failure, LedgerState, TableState
+from stream_assets.core.window import Calendar, TimeWindow
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """How far each stream and consumer is wanted.
+
+    Attributes:
+        open_from: where the open day begins: everything before it is closed.
+        upto: the latest boundary that anyone wants, of any cadence.
+        windows_upto: the same, of the cadences below a day; 5-minute partitions of a stream are filled up to it.
+        by: the boundary of every cadence that wants it.
+    """
+
+    open_from: datetime
+    upto: datetime
+    windows_upto: datetime
+    by: dict[Cadence, datetime]
+
+
+def horizons(
+    declarations: Declarations, state: LedgerState, calendar: Calendar, now: datetime
+) -> dict[str, Horizon]:
+    """Return how far every stream and consumer is wanted at `now`.
+
+    A day is open until its last window has settled and its turn to be sealed has come (`DAY_MARGIN` later).
+    """
+    demand = declarations.demand(state.paused)
+    settled_of = {s.name: _settled(s, state, calendar) for s in declarations.streams}
+    found: dict[str, Horizon] = {}
+    for name, cadences in demand.items():
+        streams = declarations.streams_of(name)
+        settled = min(settled_of[s] for s in streams)
+        day_settled = min(settled, now - declarations.settling(name) - DAY_MARGIN)
+        by = {c: c.last_boundary(day_settled if c.is_batch else settled, calendar) for c in cadences}
+        found[name] = Horizon(
+            open_from=max(state.start, calendar.day_around(day_settled).start),
+            upto=max(by.values(), default=state.start),
+            windows_upto=max((b for c, b in by.items() if not c.is_batch), default=state.start),
+            by=by,
+        )
+    return found
+
+
+def _settled(stream: StreamSpec, state: LedgerState, calendar: Calendar) -> datetime:
+    settled = state.watermarks.get(stream.name, state.start)
+    # One instant past a finished history, so that its last day is closed and nothing after it is wanted.
+    return min(settled, calendar.midnight(stream.end)) if stream.end else settled
+
+
+def delivered(name: str, declarations: Declarations, state: LedgerState) -> Intervals:
+    """Return what can be read of a stream (windows, and whole days) or of a consumer."""
+    if declarations.is_stream(name):
+        return state.table(name).coverage | state.table(declarations.stream(name).daily).coverage
+    return state.table(name).coverage
+
+
+class Rule:
+    """Applies the rule to every table at one instant."""
+
+    def __init__(self, declarations: Declarations, state: LedgerState, calendar: Calendar, now: datetime) -> None:
+        self.declarations = declarations
+        self.state = state
+        self.calendar = calendar
+        self.now = now
+        self.horizons = horizons(declarations, state, calendar, now)
+
+    def horizon(self, table: Table) -> Horizon:
+        """Return how far `table` is wanted now."""
+        return self.horizons[table.stream.name if table.stream else table.name]
+
+    def wanted(self, table: Table) -> Intervals:
+        """Return what `table` should contain by now."""
+        ahead = self.horizon(table)
+        if table.is_days_of_stream:
+            return _span(self.state.start, ahead.open_from)
+        if table.stream:
+            return _span(max(self.state.windows_from, ahead.open_from), ahead.windows_upto)
+        return _span(self.first(table), ahead.upto)
+
+    def first(self, table: Table) -> datetime:
+        """Return the start of the first partition that `table` can have."""
+        return self.state.windows_from if table.grain == "5 min" else self.state.start
+
+    def due(self, table: Table, extra: Mapping[str, Intervals] = MappingProxyType({})) -> Intervals:
+        """Return the partitions of `table` that are due, in flight and blocked ones left out.
+
+        Args:
+            table: the table asked about.
+            extra: spans of inputs that the same run fills before this table's turn, by stream or consumer.
+        """
+        known = self.state.table(table.name)
+        wanted = self.wanted(table)
+        if not wanted:
+            return Intervals()
+        lacking = wanted - known.coverage
+        if table.stream and not table.is_days_of_stream:
+            lacking -= self.state.table(table.stream.daily).coverage
+        again = (self._reopened(table, known) | known.outdated) & wanted
+        if not lacking and not again:
+            return Intervals()
+        there = self._available(table, self._whole(table, lacking | again) & wanted, extra)
+        new = there & lacking
+        found = self._whole(table, new | (again & there))
+        return found - self._in_flight(table) - self._blocked(table, known, new)
+
+    def _available(self, table: Table, asked: Intervals, extra: Mapping[str, Intervals]) -> Intervals:
+        """Return the part of `asked` that the table's inputs allow now.
+
+        The open day takes what is delivered; a closed day waits for all of it, lookback included.
+        """
+        if table.consumer is None:
+            return asked
+        there = asked
+        for name in table.consumer.inputs:
+            there &= self._readable(name, extra)
+        closed = _span(self.state.start, self.horizon(table).open_from)
+        return (there - closed) | self._complete(table, table.consumer, there & closed, extra)
+
+    def _complete(
+        self, table: Table, consumer: Consumer, there: Intervals, extra: Mapping[str, Intervals]
+    ) -> Intervals:
+        """Return the closed partitions in `there` of which all inputs are readable."""
+        if table.grain == "day":
+            there = Intervals.union_of(d for s in there for d in self.calendar.days(s) if s.covers(d))
+        if not consumer.lookback or not there.hull:
+            return there
+        read = Intervals.of(
+            lookback_span(there.hull, table, self.first(table), self.calendar),
+        )
+        holes = read
+        for name in consumer.inputs:
+            holes &= self._readable(name, extra)
+        holes = read - holes
+        return there - Intervals.union_of(reach(hole, table, self.calendar) for hole in holes)
+
+    def _readable(self, name: str, extra: Mapping[str, Intervals]) -> Intervals:
+        return delivered(name, self.declarations, self.state) | extra.get(name, Intervals())
+
+    def _reopened(self, table: Table, known: TableState) -> Intervals:
+        ahead = self.horizon(table)
+        settling = self.declarations.settling(table.stream.name if table.stream else table.name)
+        spans: list[TimeWindow] = []
+        for item in known.reopened:
+            if item.not_before > self.now:
+                continue
+            is_open = item.span.end > ahead.open_from
+            # In the open day it rides the next run of the cadence: a boundary must have settled since.
+            if is_open and not table.is_days_of_stream and item.since >= ahead.upto + settling:
+                continue
+            spans.append(item.span)
+        return Intervals.union_of(spans)
+
+    def _in_flight(self, table: Table) -> Intervals:
+        spans = (w.span for w in self.state.in_flight if table.name in w.tables)
+        return self._whole(table, Intervals.union_of(spans))
+
+    def _blocked(self, table: Table, known: TableState, new: Intervals) -> Intervals:
+        code = table.consumer.code if table.consumer else ""
+        return self._whole(
+            table, Intervals.union_of(f.span for f in known.failures if self._blocks(f, code, known, new))
+        )
+
+    def _blocks(self, failure: Failure, code: str, known: TableState, new: Intervals) -> bool:
+        if failure.next_try_at is not None and self.now >= failure.next_try_at:
+            return False
+        if failure.code != code:
+            return False
+        if any(r.since > failure.at and r.span.overlaps(failure.span) for r in known.reopened):
+            return False
+        more = new.clip(failure.span).hull
+        return not (failure.upto is not None and more is not None and more.end > failure.upto)
+
+    def _whole(self, table: Table, spans: Intervals) -> Intervals:
+        return Intervals.union_of(p for s in spans for p in _rounded(s, table, self.calendar))
+
+
+def _rounded(span: TimeWindow, table: Table, calendar: Calendar) -> list[TimeWindow]:
+    if table.grain == "5 min":
+        return [span]
+    return [TimeWindow(calendar.day_around(span.start).start, calendar.day_around(span.end - timedelta(microseconds=1)).end)]
+
+
+def reach(span: TimeWindow, table: Table, calendar: Calendar) -> TimeWindow:
+    """Return the span of the partitions of `table` that read an input at `span`, through `lookback` too."""
+    consumer = table.consumer
+    lookback = consumer.lookback if consumer else timedelta(0)
+    if table.grain == "5 min":
+        return TimeWindow(span.start, span.end + lookback)
+    first = calendar.day_of(span.start)
+    last = calendar.day_of(span.end - timedelta(microseconds=1))
+    return TimeWindow(calendar.midnight(first), calendar.day(last + timedelta(days=lookback.days)).end)
+
+
+def lookback_span(partition: TimeWindow, table: Table, first: datetime, calendar: Calendar) -> TimeWindow:
+    """Return the span that a consumer reads for `partition`: its lookback before it, clipped at `first`."""
+    consumer = table.consumer
+    if consumer is None or not consumer.lookback:
+        return partition
+    if table.grain == "5 min":
+        start = partition.start - consumer.lookback
+    else:
+        start = calendar.midnight(calendar.day_of(partition.start) - timedelta(days=consumer.lookback.days))
+    return TimeWindow(min(partition.start, max(first, start)), partition.end)
+
+
+def _span(start: datetime, end: datetime) -> Intervals:
+    return Intervals.of(TimeWindow(start, end)) if start < end else Intervals()
+
+
+def owners(name: str, declarations: Declarations, state: LedgerState) -> frozenset[Cadence]:
+    """Return the cadences that want `name`; the days of a stream are wanted daily in any case."""
+    wanted = declarations.demand(state.paused)[name]
+    return wanted | {DAILY} if declarations.is_stream(name) else wanted

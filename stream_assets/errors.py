@@ -1,0 +1,67 @@
+"""Every error that stream_assets raises on purpose.
+
+    StreamAssetsError
+    ├── TransientError        the same call may succeed later; the planner retries it for ever, with a backoff
+    │   ├── SourceUnavailable     the outside system does not answer, or is in the middle of a write
+    │   ├── SourceBusy            all reader places of a source are taken
+    │   └── Conflict              another writer published the partition first
+    └── TerminalError         the same call fails again until somebody changes something
+        ├── DeclarationError      a stream, consumer or project is declared wrongly
+        ├── UsageError            a command, key or range that makes no sense
+        ├── SourceError           the source gave something of a shape it must not have
+        ├── LakeError             the lake refuses: another time zone, not writable, unknown table
+        ├── NotReady              inputs that a closed partition needs are not sealed
+        └── ConsumerError         a consumer's function raised, or returned what it must not
+
+A message says what happened, where (stream, window, file), and what to do next. No message holds a credential.
+"""
+
+from __future__ import annotations
+
+
+class StreamAssetsError(Exception):
+    """Root of the tree."""
+
+
+class TransientError(StreamAssetsError):
+    """The same call may succeed later, unchanged."""
+
+
+class SourceUnavailable(TransientError):
+    """The outside system does not answer now."""
+
+
+class SourceBusy(TransientError):
+    """All reader places (`max_readers`) of a source are taken."""
+
+
+class Conflict(TransientError):
+    """Another writer published the partition between our read and our publication."""
+
+
+class TerminalError(StreamAssetsError):
+    """The same call fails again until somebody changes something."""
+
+
+class DeclarationError(TerminalError):
+    """A stream, a consumer or a project is declared wrongly."""
+
+
+class UsageError(TerminalError):
+    """A command, a partition key or a range makes no sense."""
+
+
+class SourceError(TerminalError):
+    """A source gave something of a shape that it must not have."""
+
+
+class LakeError(TerminalError):
+    """The lake refuses the call."""
+
+
+class NotReady(TerminalError):
+    """A closed partition needs inputs that are not sealed."""
+
+
+class ConsumerError(TerminalError):
+    """A consumer's function raised, or returned what it must not."""

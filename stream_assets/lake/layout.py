@@ -1,0 +1,67 @@
+"""Where everything lies in a lake. Nobody else joins path strings.
+
+    <lake>/events/day=2026-03-01/window_start=20260301T0005Z/part-r1-<digest8>.parquet     local day, UTC window
+    <lake>/events_daily/day=2026-03-01/part-r1-<digest8>.parquet
+    <lake>/<consumer>/day=.../[window_start=.../]part-r1-<digest8>.parquet
+    <lake>/_ledger.sqlite   <lake>/_staging/   <lake>/_rejected/
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream_assets.core.digest import Digest
+from stream_assets.core.window import Calendar, Grain, TimeWindow
+from stream_assets.errors import LakeError
+
+_PART = re.compile(r"part-r(\d+)-[0-9a-f]{8}\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Pure: it builds paths below `root` and touches no disk."""
+
+    root: Path
+    calendar: Calendar
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's database file."""
+        return self.root / "_ledger.sqlite"
+
+    @property
+    def staging(self) -> Path:
+        """Folder of partitions that are being made, or have just been replaced."""
+        return self.root / "_staging"
+
+    def rejected(self, stream: str, window: TimeWindow) -> Path:
+        """Folder of the rejected rows of one window of `stream`."""
+        return self.root / "_rejected" / self._folder(stream, "5 min", window)
+
+    def partition(self, table: str, grain: Grain, span: TimeWindow) -> Path:
+        """Folder of one partition; it holds one file."""
+        return self.root / self._folder(table, grain, span)
+
+    def _folder(self, table: str, grain: Grain, span: TimeWindow) -> Path:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", table):
+            raise LakeError(f"{table!r} is no table name")
+        day = Path(table) / f"day={self.calendar.day_of(span.start)}"
+        return day if grain == "day" else day / f"window_start={span.start:%Y%m%dT%H%MZ}"
+
+    def keys(self, grain: Grain, span: TimeWindow) -> dict[str, str]:
+        """Return the reserved columns of a partition as its path spells them."""
+        keys = {"day": f"{self.calendar.day_of(span.start)}"}
+        return keys if grain == "day" else {**keys, "window_start": f"{span.start:%Y%m%dT%H%MZ}"}
+
+    @staticmethod
+    def part(revision: int, digest: Digest) -> str:
+        """Name of a partition's file: never used twice for one partition."""
+        return f"part-r{revision}-{digest.short}.parquet"
+
+    @staticmethod
+    def revision_of(name: str) -> int | None:
+        """Return the revision in a file's name; None for a file that is no part."""
+        match = _PART.fullmatch(name)
+        return int(match[1]) if match else None

@@ -1,0 +1,233 @@
+"""Publications: what is in every table now, what was there before, and what is no longer right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from stream_assets.core.digest import Digest
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.planning import Reopened
+from stream_assets.core.receipt import Receipt
+from stream_assets.core.window import Calendar, Grain, TimeWindow
+from stream_assets.errors import LakeError
+from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
+from stream_assets.lake.ledger.sources import SourceRecords
+from stream_assets.lake.ledger.work import WorkRecords
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The present publication of a partition. `file` is relative to the lake's folder."""
+
+    table: str
+    span: TimeWindow
+    revision: int
+    digest: Digest
+    rows: int
+    file: str
+    inputs_seq: int
+    code: str
+    committed_at: datetime
+    receipt: Receipt
+
+
+class Ledger:
+    """One lake's ledger.
+
+    `work` holds requests, leases and failures; `sources` holds watermarks, cursors and known files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path)
+        self.transaction = self.database.transaction
+        self.work = WorkRecords(self.database)
+        self.sources = SourceRecords(self.database)
+
+    def create(self, calendar: Calendar, start: datetime, windows_from: datetime, now: datetime) -> None:
+        """Make a new ledger: what is fixed when a lake is made is stored here."""
+        self.database.create()
+        with self.transaction():
+            values = {
+                "lake_id": uuid4().hex, "epoch": uuid4().hex, "format": "1", "zone": calendar.zone,
+                "start": text(start), "windows_from": text(windows_from), "created_at": text(now),
+            }  # fmt: skip
+            self.database.change_many("insert or ignore into meta values (?, ?)", values.items())
+
+    def meta(self) -> dict[str, str]:
+        """Return what was fixed when the lake was made."""
+        return {row["key"]: row["value"] for row in self.database.rows("select key, value from meta")}
+
+    def register(self, table: str, grain: Grain, stream: str | None) -> None:
+        """Remember a table and its grain.
+
+        Raises:
+            LakeError: terminal; the lake has a table of that name with another grain.
+        """
+        row = self.database.row("select grain from tbl where name = ?", (table,))
+        if row is None:
+            self.database.change("insert or ignore into tbl values (?, ?, ?)", (table, grain, stream))
+        elif row["grain"] != grain:
+            raise LakeError(
+                f"table {table!r} has grain {row['grain']!r} in this lake and cannot become {grain!r}: grain is part of what a "
+                "table means. Give the consumer another name, or restore its grain"
+            )
+
+    def tables(self) -> dict[str, Grain]:
+        """Return all tables that the lake has met, with their grains."""
+        return {row["name"]: row["grain"] for row in self.database.rows("select name, grain from tbl")}
+
+    # What is there.
+
+    def seq(self) -> int:
+        """Return the sequence number of the newest publication."""
+        row = self.database.row("select max(seq) as seq from publication")
+        return row["seq"] or 0 if row else 0
+
+    def current(self, table: str, span: TimeWindow) -> list[Current]:
+        """Return the present partitions of `table` that share an instant with `span`, oldest first."""
+        rows = self.database.rows(
+            "select * from current where tbl = ? and key_start < ? and key_start >= ? and key_end > ? order by key_start",
+            (table, text(span.end), text(_reach_back(span)), text(span.start)),
+        )
+        return [_current(row) for row in rows]
+
+    def revision(self, table: str, span: TimeWindow) -> int:
+        """Return the revision of one partition, 0 where there is none."""
+        row = self.database.row("select revision from current where tbl = ? and key_start = ?", (table, text(span.start)))
+        return row["revision"] if row else 0
+
+    def last_code(self, table: str) -> str | None:
+        """Return the code that made the newest publication of a consumer's table; None before the first one."""
+        row = self.database.row("select code from current where tbl = ? order by committed_at desc limit 1", (table,))
+        return row["code"] if row else None
+
+    def coverage(self, table: str) -> Intervals:
+        """Return what has been delivered of `table`."""
+        return merged(self.database.rows('select start, "end" from coverage where tbl = ?', (table,)))
+
+    def all_coverage(self) -> dict[str, Intervals]:
+        """Return what has been delivered of every table."""
+        found: dict[str, list[Row]] = {}
+        for row in self.database.rows('select tbl, start, "end" from coverage'):
+            found.setdefault(row["tbl"], []).append(row)
+        return {table: merged(rows) for table, rows in found.items()}
+
+    def reopened(self) -> dict[str, tuple[Reopened, ...]]:
+        """Return all spans that are no longer right, by table, oldest first."""
+        found: dict[str, list[Reopened]] = {}
+        for row in self.database.rows("select * from reopened order by tbl, start"):
+            span = next(spans([row]))
+            item = Reopened(span, row["reason"], instant(row["since"]), instant(row["not_before"]))
+            found.setdefault(row["tbl"], []).append(item)
+        return {table: tuple(items) for table, items in found.items()}
+
+    def made_by_other_code(self, table: str, code: str, since: datetime) -> Intervals:
+        """Return the partitions of `table` that start at `since` or later and that another code made."""
+        rows = self.database.rows(
+            'select key_start as start, key_end as "end" from current where tbl = ? and key_start >= ? and code != ?',
+            (table, text(since), code),
+        )
+        return merged(rows)
+
+    def count_other_code(self, table: str, code: str) -> int:
+        """Return how many partitions of `table` another code made."""
+        row = self.database.row("select count(*) as n from current where tbl = ? and code != ?", (table, code))
+        return row["n"] if row else 0
+
+    # What changes it. Each of these belongs into a transaction with the step on disk that it records.
+
+    def record(self, receipt: Receipt, file: str, touched: Intervals, *, kind: str = "published") -> None:
+        """Record one publication. `touched` is the event time whose content is new or other than before."""
+        span = receipt.span
+        row = (receipt.table, text(span.start), text(span.end), receipt.revision)
+        facts = (str(receipt.digest), receipt.rows)
+        at = text(receipt.committed_at)
+        self.database.change(
+            "insert into publication (tbl, key_start, key_end, revision, kind, digest, rows, touched, reason, run_id, committed_at)"
+            " values (?,?,?,?,?,?,?,?,?,?,?)",
+            (*row, kind, *facts, json.dumps([[text(s.start), text(s.end)] for s in touched]), receipt.reason, receipt.run_id, at),
+        )
+        self.database.change(
+            "insert or replace into current values (?,?,?,?,?,?,?,?,?,?,?)",
+            (*row, *facts, file, receipt.inputs_seq, receipt.code, at, receipt.to_json()),
+        )
+
+    def delivered(self, current: Current, inputs_seq: int, code: str, now: datetime) -> None:
+        """Record that a partition was made again and came out equal: no file, and nothing downstream, moves."""
+        self.database.change(
+            "update current set inputs_seq = ?, code = ? where tbl = ? and key_start = ?",
+            (inputs_seq, code, current.table, text(current.span.start)),
+        )
+        self.database.change(
+            "insert into publication (tbl, key_start, key_end, revision, kind, digest, rows, touched, reason, run_id, committed_at)"
+            " values (?,?,?,?,'delivered',?,?,'[]','equal content','',?)",
+            (
+                current.table, text(current.span.start), text(current.span.end), current.revision,
+                str(current.digest), current.rows, text(now),
+            ),
+        )  # fmt: skip
+
+    def cover(self, table: str, spans_: Iterable[TimeWindow], covered: Intervals) -> None:
+        """Replace what is delivered of `table` inside the partitions `spans_` by `covered`."""
+        replaced = Intervals.union_of(spans_)
+        hull = replaced.hull
+        if hull is None:
+            return
+        near = (table, text(hull.end), text(hull.start))
+        rows = self.database.rows('select start, "end" from coverage where tbl = ? and start <= ? and "end" >= ?', near)
+        after = (merged(rows) - replaced) | covered
+        self.database.change('delete from coverage where tbl = ? and start <= ? and "end" >= ?', near)
+        self.database.change_many(
+            "insert into coverage values (?, ?, ?)", [(table, text(s.start), text(s.end)) for s in after]
+        )
+
+    def reopen(self, table: str, span: TimeWindow, reason: str, since: datetime, not_before: datetime) -> None:
+        """Record that sealed content of `table` inside `span` is no longer right; what is recorded already is left alone."""
+        known = merged(self.database.rows('select start, "end" from reopened where tbl = ?', (table,)))
+        for part in Intervals.of(span) - known:
+            self.database.change(
+                'insert into reopened (tbl, start, "end", reason, since, not_before) values (?,?,?,?,?,?)',
+                (table, text(part.start), text(part.end), reason, text(since), text(not_before)),
+            )
+
+    def settle(self, table: str, span: TimeWindow, read_at: datetime) -> None:
+        """Strike out what was reopened up to `read_at` inside `span`, and the failures there: both have been mended."""
+        for row in self.database.rows(
+            'select * from reopened where tbl = ? and start < ? and "end" > ? and since <= ?',
+            (table, text(span.end), text(span.start), text(read_at)),
+        ):
+            self.database.change("delete from reopened where id = ?", (row["id"],))
+            for rest in Intervals.union_of(spans([row])) - Intervals.of(span):
+                self.database.change(
+                    'insert into reopened (tbl, start, "end", reason, since, not_before) values (?,?,?,?,?,?)',
+                    (table, text(rest.start), text(rest.end), row["reason"], row["since"], row["not_before"]),
+                )
+        self.work.clear_failures(table, span)
+
+    def touched_since(self, seq: int, table: str) -> list[tuple[int, Intervals]]:
+        """Return `(sequence number, event time touched)` of every publication of `table` after `seq`."""
+        rows = self.database.rows(
+            "select seq, touched from publication where tbl = ? and seq > ? and touched != '[]' order by seq", (table, seq)
+        )
+        return [
+            (row["seq"], Intervals.union_of(TimeWindow(instant(a), instant(b)) for a, b in json.loads(row["touched"])))
+            for row in rows
+        ]
+
+
+def _reach_back(span: TimeWindow) -> datetime:
+    """No partition is longer than a day of 25 hours: lets the query use the primary key."""
+    return span.start - timedelta(hours=26)
+
+
+def _current(row: Row) -> Current:
+    return Current(
+        row["tbl"], TimeWindow(instant(row["key_start"]), instant(row["key_end"])), row["revision"],
+        Digest.parse(row["digest"]), row["rows"], row["file"], row["inputs_seq"], row["code"],
+        instant(row["committed_at"]), Receipt.from_json(row["receipt"]),
+    )  # fmt: skip

@@ -1,0 +1,41 @@
+create table if not exists meta (key text primary key, value text not null) without rowid;
+create table if not exists tbl (name text primary key, grain text not null, stream text) without rowid;
+create table if not exists publication (
+    seq integer primary key autoincrement, tbl text not null, key_start text not null, key_end text not null,
+    revision integer not null, kind text not null, digest text not null, rows integer not null,
+    touched text not null, reason text not null, run_id text not null, committed_at text not null
+);
+create index if not exists publication_by_table on publication (tbl, seq);
+create table if not exists current (
+    tbl text not null, key_start text not null, key_end text not null, revision integer not null,
+    digest text not null, rows integer not null, file text not null, inputs_seq integer not null,
+    code text not null, committed_at text not null, receipt text not null,
+    primary key (tbl, key_start)
+) without rowid;
+create table if not exists coverage (tbl text not null, start text not null, "end" text not null, primary key (tbl, start)) without rowid;
+create table if not exists reopened (
+    id integer primary key, tbl text not null, start text not null, "end" text not null,
+    reason text not null, since text not null, not_before text not null
+);
+create table if not exists failure (
+    tbl text not null, start text not null, "end" text not null, error text not null, tries integer not null,
+    at text not null, next_try_at text, transient integer not null, code text not null, upto text,
+    primary key (tbl, start)
+) without rowid;
+create table if not exists work (
+    id integer primary key autoincrement, automation text not null, grain text not null, tables text not null,
+    start text not null, "end" text not null, is_catch_up integer not null, reason text not null,
+    state text not null, owner text not null, requested_at text not null, lease_expires_at text,
+    finished_at text, error text, cpu_seconds real
+);
+create index if not exists work_by_lease on work (state, lease_expires_at);
+create table if not exists consumer (
+    name text primary key, first_seen text not null, code text not null, code_stated integer not null,
+    reconciled_seq integer not null, paused_at text
+) without rowid;
+create table if not exists stream (name text primary key, watermark text, cursor text) without rowid;
+create table if not exists source_file (
+    stream text not null, path text not null, fact text not null, seen integer not null, primary key (stream, path)
+) without rowid;
+create table if not exists automation (name text primary key, ticked text not null, awake_since text not null) without rowid;
+create table if not exists reader (id text primary key, stream text not null, expires_at text not null) without rowid;

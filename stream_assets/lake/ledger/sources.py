@@ -1,0 +1,116 @@
+"""What the ledger knows of sources and consumers: watermarks, cursors, files, first meetings, pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from stream_assets.lake.ledger.database import Database, instant, text
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerRecord:
+    """What the ledger remembers of a consumer.
+
+    Attributes:
+        code: hash or stated version that was declared last time.
+        reconciled_seq: publications of its inputs up to this one have been looked at.
+    """
+
+    name: str
+    first_seen: datetime
+    code: str
+    code_stated: bool
+    reconciled_seq: int
+    paused_at: datetime | None
+
+
+class SourceRecords:
+    """The ledger's records of the two ends of the lake: what fills it and who reads it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Streams.
+
+    def advance(self, stream: str, watermark: datetime) -> datetime:
+        """Return the highest watermark ever seen, this one included; it never goes back."""
+        with self._database.transaction():
+            row = self._database.row("select watermark from stream where name = ?", (stream,))
+            known = instant(row["watermark"]) if row and row["watermark"] else None
+            highest = max(watermark, known) if known else watermark
+            if known != highest:
+                self._database.change(
+                    "insert into stream (name, watermark) values (?, ?) on conflict (name) do update set watermark = excluded.watermark",
+                    (stream, text(highest)),
+                )
+        return highest
+
+    def watermarks(self) -> dict[str, datetime]:
+        """Return the highest watermark of every stream."""
+        rows = self._database.rows("select name, watermark from stream where watermark is not null")
+        return {r["name"]: instant(r["watermark"]) for r in rows}
+
+    def cursor(self, stream: str) -> str | None:
+        """Return up to where the arrivals of `stream` have been looked at."""
+        row = self._database.row("select cursor from stream where name = ?", (stream,))
+        return row["cursor"] if row else None
+
+    def move_cursor(self, stream: str, cursor: str) -> None:
+        """Set the cursor; belongs into the transaction that records what it reopened."""
+        self._database.change(
+            "insert into stream (name, cursor) values (?, ?) on conflict (name) do update set cursor = excluded.cursor", (stream, cursor)
+        )
+
+    def files(self, stream: str) -> dict[str, tuple[str, int]]:
+        """Return what is known of each source file: `(fact as JSON, number of the look that found it)` by path."""
+        rows = self._database.rows("select path, fact, seen from source_file where stream = ?", (stream,))
+        return {r["path"]: (r["fact"], r["seen"]) for r in rows}
+
+    def remember_files(self, stream: str, facts: Iterable[tuple[str, str]]) -> None:
+        """Record what is known of source files, as JSON by path, all under one look greater than any before."""
+        with self._database.transaction():
+            row = self._database.row("select max(seen) as seen from source_file where stream = ?", (stream,))
+            seen = ((row["seen"] if row else 0) or 0) + 1
+            self._database.change_many(
+                "insert or replace into source_file values (?, ?, ?, ?)", [(stream, path, fact, seen) for path, fact in facts]
+            )
+
+    def forget_files(self, stream: str, paths: Iterable[str]) -> None:
+        """Strike out source files that are gone."""
+        with self._database.transaction():
+            self._database.change_many("delete from source_file where stream = ? and path = ?", [(stream, p) for p in paths])
+
+    # Consumers.
+
+    def meet(self, name: str, code: str, *, code_stated: bool, seq: int, now: datetime) -> ConsumerRecord | None:
+        """Record a consumer as it is declared now, and return what was known of it before; None for a new one."""
+        row = self._database.row("select * from consumer where name = ?", (name,))
+        if row is None:
+            self._database.change("insert or ignore into consumer values (?,?,?,?,?,null)", (name, text(now), code, code_stated, seq))
+            return None
+        if row["code"] != code or bool(row["code_stated"]) != code_stated:
+            self._database.change("update consumer set code = ?, code_stated = ? where name = ?", (code, code_stated, name))
+        return ConsumerRecord(
+            name, instant(row["first_seen"]), row["code"], bool(row["code_stated"]), row["reconciled_seq"],
+            instant(row["paused_at"]) if row["paused_at"] else None,
+        )  # fmt: skip
+
+    def consumers(self) -> dict[str, ConsumerRecord]:
+        """Return all consumers that the lake has met."""
+        return {
+            r["name"]: ConsumerRecord(
+                r["name"], instant(r["first_seen"]), r["code"], bool(r["code_stated"]), r["reconciled_seq"],
+                instant(r["paused_at"]) if r["paused_at"] else None,
+            )
+            for r in self._database.rows("select * from consumer")
+        }  # fmt: skip
+
+    def reconciled(self, name: str, seq: int) -> None:
+        """Record that publications up to `seq` have been looked at for a consumer."""
+        self._database.change("update consumer set reconciled_seq = ? where name = ?", (seq, name))
+
+    def pause(self, name: str, paused_at: datetime | None) -> None:
+        """Pause a consumer, or with None resume it."""
+        self._database.change("update consumer set paused_at = ? where name = ?", (text(paused_at) if paused_at else None, name))

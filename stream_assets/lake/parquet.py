@@ -1,0 +1,79 @@
+"""Parquet files with a receipt in the footer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stream_assets.core.receipt import Receipt
+from stream_assets.errors import LakeError
+
+RECEIPT = b"stream_assets.receipt"
+COMPRESSION = "zstd"
+COMPRESSION_LEVEL = 1
+
+
+def write_part(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], receipt: Callable[[], Receipt]) -> Receipt:
+    """Write one partition: a row group (at least) for each of `tables`, then the receipt into the footer.
+
+    Args:
+        path: a new file; its folder is there.
+        schema: of the file; columns that a table lacks become null.
+        tables: in the order of the rows. Memory holds one at a time.
+        receipt: called once, after the last table.
+    """
+    metadata = {k: v for k, v in (schema.metadata or {}).items() if k != RECEIPT}
+    with pq.ParquetWriter(
+        path, schema.with_metadata(metadata), compression=COMPRESSION, compression_level=COMPRESSION_LEVEL
+    ) as writer:
+        for table in tables:
+            if table.num_rows:
+                writer.write_table(fit(table, schema))
+        said = receipt()
+        writer.add_key_value_metadata({RECEIPT.decode(): said.to_json()})
+    return said
+
+
+def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return `table` with the columns and types of `schema`: missing columns are null, types only widen."""
+    if table.schema.equals(schema, check_metadata=False):
+        return table
+    columns: list[Any] = [
+        table.column(f.name).cast(f.type) if f.name in table.column_names else pa.nulls(table.num_rows, f.type)
+        for f in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Return the receipt in a file's footer.
+
+    Raises:
+        LakeError: terminal; the file is no Parquet file, or has no receipt.
+    """
+    try:
+        metadata: dict[bytes, bytes] = pq.read_metadata(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise LakeError(f"{path} is no whole Parquet file ({error}): run `stream-assets verify --deep`") from error
+    if RECEIPT not in metadata:
+        raise LakeError(f"{path} has no receipt: it was not published by stream_assets. Move it out of the lake")
+    return Receipt.from_json(metadata[RECEIPT])
+
+
+def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
+    """Return one schema with the columns of all, types widened where they differ.
+
+    Raises:
+        LakeError: terminal; a column changed to a type that cannot hold it.
+    """
+    plain = [schema.remove_metadata() for schema in schemas]
+    try:
+        return pa.unify_schemas(plain, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise LakeError(f"the partitions read have columns that do not fit together: {error}") from error

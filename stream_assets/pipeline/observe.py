@@ -1,0 +1,140 @@
+"""Looks at the world before planning: watermarks, arrivals, changed inputs, changed code. Writes it into the ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from stream_assets.core.cadence import DAY_MARGIN
+from stream_assets.core.declaration import Consumer, StreamSpec
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.planning import LedgerState, TableState
+from stream_assets.core.planning.due import reach
+from stream_assets.core.window import TimeWindow
+from stream_assets.errors import TransientError
+from stream_assets.pipeline.site import Site
+
+HEAL_EVERY = timedelta(hours=1)
+"""A closed day is healed at most this often."""
+
+
+def observe(site: Site) -> dict[str, str]:
+    """Bring the ledger up to date with sources, inputs and declarations.
+
+    Returns:
+        For each stream whose source did not answer, what it said; its watermark stays where it was.
+    """
+    now = site.clock.now()
+    for table in site.declarations.tables.values():
+        site.ledger.register(table.name, table.grain, table.stream.name if table.stream else None)
+    silent: dict[str, str] = {}
+    for stream in site.declarations.streams:
+        try:
+            _look_at(site, stream, now)
+        except TransientError as error:
+            silent[stream.name] = str(error)
+    for name in site.declarations.order:
+        if name not in site.declarations.readers or site.declarations.is_stream(name):
+            continue
+        _meet(site, site.declarations.consumer(name), now)
+    return silent
+
+
+def _look_at(site: Site, stream: StreamSpec, now: datetime) -> None:
+    source = site.sources[stream.name]
+    cursor = site.ledger.sources.cursor(stream.name)
+    arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
+    site.ledger.sources.advance(stream.name, source.watermark(now))
+    if arrivals is None or arrivals.cursor == cursor:
+        return
+    with site.ledger.transaction():
+        reopen_stream(site, stream, Intervals.of(*arrivals.windows), "events arrived late", now)
+        for span in arrivals.mended:
+            site.ledger.work.clear_failures(stream.name, span)
+            site.ledger.work.clear_failures(stream.daily, span)
+        site.ledger.sources.move_cursor(stream.name, arrivals.cursor)
+
+
+def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: str, now: datetime) -> None:
+    """Record that events of sealed windows have come, gone or changed; belongs into a transaction."""
+    days = site.ledger.coverage(stream.daily)
+    for span in touched & days:
+        for day in site.lake.calendar.days(span):
+            known = site.ledger.current(stream.daily, day)
+            last = max((c.committed_at for c in known), default=now)
+            site.ledger.reopen(stream.daily, span.clip(day), reason, now, max(now, last + HEAL_EVERY))
+    for span in (touched & site.ledger.coverage(stream.name)) - days:
+        site.ledger.reopen(stream.name, span, reason, now, now)
+
+
+def _meet(site: Site, consumer: Consumer, now: datetime) -> None:
+    """Note a consumer's code, and reopen what its inputs changed under it."""
+    seq = site.ledger.seq()
+    known = site.ledger.sources.consumers().get(consumer.name)
+    if known and known.code == consumer.code and known.reconciled_seq == seq:
+        return
+    with site.ledger.transaction():
+        before = site.ledger.sources.meet(consumer.name, consumer.code, code_stated=consumer.code_stated, seq=seq, now=now)
+        if before is None:
+            return
+        coverage = site.ledger.coverage(consumer.name)
+        if before.code != consumer.code and (consumer.code_stated or before.code_stated):
+            for span in coverage:
+                site.ledger.reopen(consumer.name, span, f"code version is now {consumer.code}", now, now)
+        _reconcile(site, consumer, before.reconciled_seq, coverage, now)
+        site.ledger.sources.reconciled(consumer.name, seq)
+
+
+def _reconcile(site: Site, consumer: Consumer, since: int, coverage: Intervals, now: datetime) -> None:
+    table = site.declarations.tables[consumer.name]
+    calendar = site.lake.calendar
+    for name in consumer.inputs:
+        tables = (name, site.declarations.stream(name).daily) if site.declarations.is_stream(name) else (name,)
+        for input_table in tables:
+            for seq, touched in site.ledger.touched_since(since, input_table):
+                for span in touched:
+                    partitions = Intervals.of(*calendar.partitions(span, table.grain))
+                    later = Intervals.of(reach(span, table, calendar)) - partitions
+                    for hit in (Intervals.of(span) | later) & coverage:
+                        _reopen_older(site, consumer, hit, seq, f"{name} changed", now)
+
+
+def _reopen_older(site: Site, consumer: Consumer, hit: TimeWindow, seq: int, reason: str, now: datetime) -> None:
+    for current in site.ledger.current(consumer.name, hit):
+        if current.inputs_seq < seq:
+            site.ledger.reopen(consumer.name, current.span.clip(hit), reason, now, now)
+
+
+def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerState:
+    """Return what the planner reads, at one moment."""
+    now = site.clock.now()
+    ledger, lake = site.ledger, site.lake
+    coverage = ledger.all_coverage()
+    failures = ledger.work.failures()
+    reopened = ledger.reopened()
+    watermarks = ledger.sources.watermarks()
+    known = ledger.sources.consumers()
+    ticks = ledger.work.ticks()
+    settling = max((s.settling for s in site.declarations.streams), default=timedelta(0))
+    settled = min([now - settling - DAY_MARGIN, *(watermarks.get(s.name, lake.start) for s in site.declarations.streams)])
+    open_from = lake.calendar.day_around(settled).start
+    tables = {
+        name: TableState(
+            coverage.get(name, Intervals()),
+            reopened.get(name, ()),
+            failures.get(name, ()),
+            ledger.made_by_other_code(name, table.consumer.code, open_from) if table.consumer else Intervals(),
+        )
+        for name, table in site.declarations.tables.items()
+    }
+    return LedgerState(
+        start=lake.start,
+        windows_from=lake.windows_from,
+        watermarks=watermarks,
+        tables=tables,
+        in_flight=ledger.work.in_flight(now),
+        paused=frozenset(name for name, record in known.items() if record.paused_at),
+        stopped=stopped,
+        ticked={name: ticked for name, (ticked, _) in ticks.items()},
+        heal_awake_since=ticks["heal"][1] if "heal" in ticks else None,
+        first_seen={name: record.first_seen for name, record in known.items()},
+    )

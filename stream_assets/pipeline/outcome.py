@@ -1,0 +1,72 @@
+"""What became of each partition that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from stream_assets.core.receipt import Receipt
+from stream_assets.core.window import TimeWindow
+
+State = Literal["published", "unchanged", "confirmed", "delivered by the day", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one partition.
+
+    Attributes:
+        state: `published` (a new revision), `unchanged` (made again, equal content), `confirmed` (sealed already, not
+            looked into), `delivered by the day` (a window of a sealed day), or `failed`.
+        receipt: of the present revision; None for a failure without one.
+        error: what went wrong, for people.
+        is_transient: whether it is tried again by itself for ever.
+    """
+
+    table: str
+    span: TimeWindow
+    state: State
+    receipt: Receipt | None = None
+    error: str | None = None
+    is_transient: bool = False
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the partition is there."""
+        return self.state != "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a range of one table, oldest partition first."""
+
+    table: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Partitions that could not be made."""
+        return tuple(o for o in self.outcomes if not o.is_good)
+
+    @property
+    def rows(self) -> int:
+        """Rows in the partitions that were published."""
+        return sum(o.receipt.rows for o in self.outcomes if o.receipt and o.state == "published")
+
+    def count(self, state: State) -> int:
+        """Return how many partitions ended in `state`."""
+        return sum(o.state == state for o in self.outcomes)
+
+    def __str__(self) -> str:
+        counts = {s: self.count(s) for s in ("published", "unchanged", "confirmed", "delivered by the day", "failed")}
+        said = ", ".join(f"{n} {s}" for s, n in counts.items() if n) or "nothing to do"
+        return f"{self.table}: {said}, {self.rows:,} rows"
+
+
+Progress = Callable[[Outcome], None]
+"""Told of each partition as soon as it is published, or has failed."""
+
+
+def silent(_: Outcome) -> None:
+    """Take no notice of progress."""

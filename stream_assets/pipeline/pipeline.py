@@ -1,0 +1,309 @@
+"""The one door to the work: plan it, ask for it, do it, whoever calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from stream_assets.core.clock import Clock
+from stream_assets.core.declaration import Declarations, Table
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.planning import LedgerState, Plan, Rule, Work, plan
+from stream_assets.core.window import GRID, Calendar, TimeWindow
+from stream_assets.errors import LakeError, UsageError
+from stream_assets.lake.ledger import Lease
+from stream_assets.lake.publish import sweep
+from stream_assets.lake.store import Lake
+from stream_assets.pipeline.consume import Consume
+from stream_assets.pipeline.ingest import Ingest
+from stream_assets.pipeline.observe import ledger_state, observe
+from stream_assets.pipeline.outcome import Outcome, Progress, Report, silent
+from stream_assets.pipeline.site import Site, signs_of_life
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Work that has begun, and holds its lease.
+
+    Attributes:
+        request: id of the request in the ledger.
+        is_planned: whether the planner asked for it: then only what is due is made, the rest is confirmed.
+    """
+
+    lease: Lease
+    run_id: str
+    reason: str
+    is_planned: bool
+
+    @property
+    def request(self) -> int:
+        """Id of the work in the ledger."""
+        return self.lease.id
+
+
+class Pipeline:
+    """Plans and does the work of one project. What Dagster runs and what the command line runs is this."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    @property
+    def declarations(self) -> Declarations:
+        """What is declared."""
+        return self.site.declarations
+
+    @property
+    def lake(self) -> Lake:
+        """The lake."""
+        return self.site.lake
+
+    @property
+    def clock(self) -> Clock:
+        """The clock."""
+        return self.site.clock
+
+    @property
+    def calendar(self) -> Calendar:
+        """The lake's days."""
+        return self.site.lake.calendar
+
+    # Planning.
+
+    def observe(self) -> dict[str, str]:
+        """Bring the ledger up to date with the world; returns by stream what a silent source said."""
+        return observe(self.site)
+
+    def state(self, stopped: frozenset[str] = frozenset()) -> LedgerState:
+        """Return what the planner reads."""
+        return ledger_state(self.site, stopped)
+
+    def plan(self, stopped: frozenset[str] = frozenset()) -> Plan:
+        """Return what is to be asked for now. `stopped`: automations that a person has stopped."""
+        return plan(self.declarations, self.state(stopped), self.calendar, self.clock.now())
+
+    def request(self, automation: str, stopped: frozenset[str] = frozenset()) -> tuple[Plan, list[tuple[Work, Lease]]]:
+        """Look, plan, and record what `automation` is about to ask for: one tick of an automation.
+
+        The requests are in the ledger before this returns, in the same transaction as the plan was made from, so two
+        callers never ask for the same work.
+        """
+        self.observe()
+        now = self.clock.now()
+        with self.lake.ledger.transaction():
+            planned = self.plan(stopped)
+            requests = [(work, self.lake.ledger.work.request(work, now)) for work in planned.of(automation)]
+            self.lake.ledger.work.tick(automation, now)
+        return planned, requests
+
+    # Doing.
+
+    def run(self, *, progress: Progress = silent, rounds: int = 1000) -> Iterator[tuple[Work, list[Report]]]:
+        """Do everything that is due, in the planner's order, until nothing is; yields each piece of work when done.
+
+        Safe beside other callers and beside Dagster: what is in flight elsewhere is left alone.
+        """
+        sweep(self.lake.layout, self.clock.now())
+        for _ in range(rounds):
+            self.observe()
+            with self.lake.ledger.transaction():
+                planned = self.plan()
+                if not planned.works:
+                    return
+                work = planned.works[0]
+                lease = self.lake.ledger.work.request(work, self.clock.now())
+            yield work, self.run_work(work, lease.id, progress=progress)
+
+    def run_work(self, work: Work, request: int, *, run_id: str = "command", progress: Progress = silent) -> list[Report]:
+        """Do one piece of work that was requested: its tables in order; returns a report for each."""
+        reports: list[Report] = []
+        for index, table in enumerate(work.tables):
+            is_last = index == len(work.tables) - 1
+            with self.running(table, work.span, request=request, run_id=run_id, reason=work.reason, is_last=is_last) as running:
+                reports.append(self.fill(table, work.span, running, progress=progress))
+        return reports
+
+    @contextmanager
+    def running(
+        self, table: str, span: TimeWindow, *, request: int | None = None, run_id: str = "command", reason: str = "", is_last: bool = True,
+    ) -> Iterator[Running]:  # fmt: skip
+        """Hold a lease on the filling of one table, as a step of requested work or on its own."""
+        ledger = self.lake.ledger.work
+        grain = self.table(table).grain
+        lease = ledger.begin(request, "by hand", grain, (table,), span, self.clock.now())
+        began = time.process_time()
+        error: str | None = None
+        try:
+            with signs_of_life(lambda: ledger.renew(lease, self.clock.now())):
+                yield Running(lease, run_id, reason or "asked by a person", request is not None)
+        except BaseException as raised:
+            error = str(raised) or type(raised).__name__
+            raise
+        finally:
+            now = self.clock.now()
+            ledger.finish(lease, now, error=error, cpu_seconds=time.process_time() - began)
+            if request is not None and not is_last and error is None:
+                ledger.pause_lease(lease.id, now)
+
+    def fill(self, table: str, span: TimeWindow, running: Running, *, progress: Progress = silent) -> Report:
+        """Fill the partitions of `table` in `span`.
+
+        Planned work makes what is due and confirms the rest; work by hand makes every partition again, and publishes
+        those whose content differs.
+
+        Raises:
+            UsageError: terminal; a range that cannot be filled: open days, unsettled windows, before the first partition.
+        """
+        target = self.table(table)
+        self.observe()
+        state = self.state()
+        self._refuse(target, span, state, running)
+        asked = Intervals.union_of(self.calendar.partitions(span, target.grain))
+        due = asked
+        if running.is_planned:
+            # What this very work holds in flight is due all the same.
+            due = Rule(self.declarations, replace(state, in_flight=()), self.calendar, self.clock.now()).due(target).clip(span)
+        outcomes = self._fill(target, due, running, state, progress)
+        self._record_failures(target, outcomes, state)
+        outcomes += self._confirmed(target, asked - due, progress)
+        return Report(table, tuple(sorted(outcomes, key=lambda o: o.span)))
+
+    def _fill(
+        self, target: Table, due: Intervals, running: Running, state: LedgerState, progress: Progress
+    ) -> list[Outcome]:
+        if not due:
+            return []
+        if target.consumer:
+            work = Consume(self.site, target.consumer, state, running.run_id, running.reason, progress)
+            horizon = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target)
+            return work.partitions(due, upto=horizon.upto if running.is_planned else None)
+        stream = target.stream
+        assert stream is not None
+        ingest = Ingest(self.site, stream, running.run_id, running.reason, progress)
+        if target.grain == "5 min":
+            return self._fill_windows(ingest, target, due, progress)
+        sealed = state.table(stream.daily).coverage
+        outcomes: list[Outcome] = []
+        whole: list[TimeWindow] = []
+        for day in [d for span in due for d in self.calendar.days(span)]:
+            late = Intervals.union_of(r.span for r in state.table(stream.daily).reopened).clip(day)
+            if running.is_planned and late and sealed.covers(day):
+                outcomes += ingest.heal(day, late)
+            else:
+                whole.append(day)
+        again = Intervals.union_of(d for d in whole if sealed.covers(d) and not running.is_planned)
+        outcomes += ingest.days([d for d in whole if not again.covers(d)])
+        outcomes += ingest.days([d for d in whole if again.covers(d)], read_again=True)
+        return outcomes
+
+    def _fill_windows(self, ingest: Ingest, target: Table, due: Intervals, progress: Progress) -> list[Outcome]:
+        """Read windows from the source; those of sealed days belong to the day, which heals where they differ."""
+        assert target.stream is not None
+        sealed = self.lake.ledger.coverage(target.stream.daily)
+        outcomes = ingest.windows(due - sealed)
+        own = self.lake.ledger.coverage(target.name)
+        for span in due & sealed:
+            for day in self.calendar.days(span):
+                kept = Intervals.of(span.clip(day)) & own
+                if kept:
+                    outcomes += [o for o in ingest.heal(day, kept) if not o.is_good]
+            outcomes += self._confirmed(target, Intervals.of(span), progress)
+        return outcomes
+
+    def _confirmed(self, target: Table, spans: Intervals, progress: Progress) -> list[Outcome]:
+        """Confirm sealed partitions from their receipts."""
+        outcomes: list[Outcome] = []
+        for span in spans:
+            known = {c.span.start: c for c in self.lake.ledger.current(target.name, span)}
+            days = self.lake.ledger.coverage(target.stream.daily) if target.stream and target.grain == "5 min" else None
+            for partition in self.calendar.partitions(span, target.grain):
+                current = known.get(partition.start)
+                if current:
+                    outcomes.append(Outcome(target.name, partition, "confirmed", current.receipt))
+                elif days and days.covers(partition):
+                    outcomes.append(Outcome(target.name, partition, "delivered by the day"))
+                else:
+                    continue
+                progress(outcomes[-1])
+        return outcomes
+
+    def _record_failures(self, target: Table, outcomes: list[Outcome], state: LedgerState) -> None:
+        code = target.consumer.code if target.consumer else ""
+        upto = None
+        if target.consumer:
+            upto = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target).upto
+        for outcome in outcomes:
+            if outcome.error is not None:
+                self.lake.ledger.work.fail(
+                    target.name, outcome.span, outcome.error, self.clock.now(),
+                    transient=outcome.is_transient, code=code, upto=min(upto, outcome.span.end) if upto else None,
+                )  # fmt: skip
+
+    # Names and ranges, checked.
+
+    def table(self, name: str) -> Table:
+        """Return the declared table of that name.
+
+        Raises:
+            LakeError: terminal; there is none.
+        """
+        table = self.declarations.tables.get(name)
+        if table is None:
+            raise LakeError(f"there is no table {name!r}; there are: {', '.join(self.declarations.tables)}")
+        return table
+
+    def _refuse(self, target: Table, span: TimeWindow, state: LedgerState, running: Running) -> None:
+        first = self.lake.windows_from if target.grain == "5 min" else self.lake.start
+        key = self.calendar.key(span, target.grain)
+        if not span:
+            raise UsageError(f"{target.name}: the range {span} is empty: its end must be after its start")
+        if span.start < first:
+            raise UsageError(
+                f"{target.name} {key}: its first partition is {self.calendar.key(TimeWindow(first, first + GRID), target.grain)}"
+            )
+        horizon = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target)
+        if target.is_days_of_stream and span.end > horizon.open_from and not running.is_planned:
+            assert target.stream is not None
+            raise UsageError(
+                f"{target.name}: the open day is never sealed; materialize `{target.stream.name}` for it. "
+                f"Days before {self.calendar.day_of(horizon.open_from)} are closed"
+            )
+        if target.stream and target.grain == "5 min":
+            settled = state.watermarks.get(target.stream.name, state.start)
+            if span.end > settled:
+                at = span.end + target.stream.settling
+                raise UsageError(
+                    f"{target.name}: the window that ends at {span.end:%Y-%m-%dT%H:%MZ} settles at {at:%Y-%m-%dT%H:%M:%SZ}, not before; "
+                    f"windows up to {settled:%Y-%m-%dT%H:%M:%SZ} can be filled"
+                )
+
+    def range(self, table: str, start: str, end: str | None = None) -> TimeWindow:
+        """Return the range from the partition that holds `start` up to, and not including, `end`.
+
+        Args:
+            table: whose partitions are meant.
+            start: a partition key, or an instant as people write it.
+            end: the same; by default the end of the first partition.
+
+        Raises:
+            UsageError: terminal; no instants, off the grid, or an end that is not after the start.
+        """
+        grain = self.table(table).grain
+        first = self.calendar.instant(start)
+        last = self.calendar.instant(end) if end else None
+        for instant in (first, last):
+            if instant is not None and self._off_grid(instant, grain):
+                raise UsageError(f"{instant:%Y-%m-%dT%H:%M:%SZ} is no border of {grain} partitions of {table!r}")
+        if last is None:
+            last = self.calendar.partitions(TimeWindow(first, first + GRID), grain)[0].end
+        if last <= first:
+            raise UsageError(f"the range ends ({end}) before it begins ({start}); --to is not included in it")
+        return TimeWindow(first, last)
+
+    def _off_grid(self, instant: datetime, grain: str) -> bool:
+        if grain == "day":
+            return self.calendar.day_around(instant).start != instant
+        return not TimeWindow(instant, instant + GRID).is_on_grid
+

@@ -1,0 +1,164 @@
+"""What a project declares, and how it is opened: streams with their sources, a lake, and consumers."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from stream_assets.core.clock import Clock, SystemClock
+from stream_assets.core.declaration import Consumer, Declarations, StreamSpec
+from stream_assets.core.window import Calendar
+from stream_assets.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from stream_assets.pipeline.pipeline import Pipeline
+    from stream_assets.sources.protocol import Source
+
+ENV = "STREAM_ASSETS_"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A named flow of events from one source.
+
+    Attributes:
+        end: for finished histories, the first day that is not wanted any more, like `2014-01-01`.
+        max_readers: how many may read the source at once.
+    """
+
+    name: str
+    source: Source
+    end: str | None = None
+    max_readers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The streams and the lake of a project. Opens nothing by itself.
+
+    Attributes:
+        lake: folder of the lake.
+        timezone: time zone of its days.
+        start: first day kept; by default two days before the lake is made.
+    """
+
+    streams: tuple[Stream, ...]
+    lake: str = "lake"
+    timezone: str = "UTC"
+    start: str | None = None
+
+    def with_environment(self, environment: Mapping[str, str] | None = None) -> Project:
+        """Return the project as the `STREAM_ASSETS_...` variables override it.
+
+        `STREAM_ASSETS_SOURCE` is the URL of the stream `events`, `STREAM_ASSETS_SOURCE_<STREAM>` that of any.
+
+        Raises:
+            DeclarationError: terminal; a variable that makes no sense.
+        """
+        env = os.environ if environment is None else environment
+        return replace(
+            self,
+            streams=tuple(_stream_from(stream, env) for stream in self.streams),
+            lake=env.get(ENV + "LAKE") or self.lake,
+            timezone=env.get(ENV + "TIMEZONE") or self.timezone,
+            start=env.get(ENV + "START") or self.start,
+        )
+
+    def declarations(self, consumers: Iterable[Consumer]) -> Declarations:
+        """Return the checked graph of streams and consumers."""
+        specs = tuple(
+            StreamSpec(s.name, s.source.settling, _day(s.end, s.name), s.max_readers) for s in self.streams
+        )
+        return Declarations(specs, tuple(consumers))
+
+    def open(self, consumers: Iterable[Consumer], clock: Clock | None = None) -> Pipeline:
+        """Open the lake (and make it where there is none), and return what works on it."""
+        from stream_assets.lake.store import Lake
+        from stream_assets.pipeline.pipeline import Pipeline
+        from stream_assets.pipeline.site import Site
+
+        clock = clock or SystemClock()
+        declarations = self.declarations(consumers)
+        calendar = Calendar(self.timezone)
+        ends = [s.end for s in declarations.streams]
+        end = max(calendar.midnight(e) for e in ends if e) if ends and all(ends) else None
+        lake = Lake.open(Path(self.lake), self.timezone, clock.now(), start=self.start, end=end)
+        return Pipeline(Site(declarations, {s.name: s.source for s in self.streams}, lake, clock))
+
+
+def _stream_from(stream: Stream, env: Mapping[str, str]) -> Stream:
+    url = env.get(f"{ENV}SOURCE_{stream.name.upper()}") or (env.get(ENV + "SOURCE") if stream.name == "events" else None)
+    if url:
+        from stream_assets.sources.url import source_from_url
+
+        stream = replace(stream, source=source_from_url(url))
+    end = env.get(ENV + "END")
+    return replace(stream, end=end) if end else stream
+
+
+def _day(text: str | None, stream: str) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise DeclarationError(f"stream {stream!r}: its end {text!r} is no day: write it like 2014-01-01") from None
+
+
+def find_consumers(where: str | ModuleType | None = None) -> list[Consumer]:
+    """Return the consumers declared in a module, a package with one file a consumer, or a folder of files.
+
+    Args:
+        where: a module or its name, or the path of a folder; by default `STREAM_ASSETS_CONSUMERS`, else the package
+            `stream_assets.consumers`.
+
+    Raises:
+        DeclarationError: terminal; there is no such module or folder, or one of its files cannot be imported.
+    """
+    where = where or os.environ.get(ENV + "CONSUMERS") or "stream_assets.consumers"
+    found: dict[int, Consumer] = {}
+    for module in _modules(where):
+        for value in vars(module).values():
+            if isinstance(value, Consumer) and value.function.__module__ == module.__name__:
+                found[id(value)] = value
+    return sorted(found.values(), key=lambda c: c.name)
+
+
+def _modules(where: str | ModuleType) -> list[ModuleType]:
+    try:
+        if isinstance(where, str) and (os.sep in where or Path(where).is_dir()):
+            return _from_folder(Path(where))
+        module = importlib.import_module(where) if isinstance(where, str) else where
+        path = getattr(module, "__path__", None)
+        names = [m.name for m in pkgutil.iter_modules(path, module.__name__ + ".")] if path else []
+        return [module, *(importlib.import_module(n) for n in sorted(names))]
+    except ImportError as error:
+        raise DeclarationError(f"the consumers in {where!r} cannot be loaded: {error}. Check STREAM_ASSETS_CONSUMERS") from error
+
+
+def _from_folder(folder: Path) -> list[ModuleType]:
+    if not folder.is_dir():
+        raise DeclarationError(f"the folder of consumers {str(folder)!r} does not exist: check STREAM_ASSETS_CONSUMERS")
+    modules: list[ModuleType] = []
+    for path in sorted(folder.glob("*.py")):
+        name = f"stream_assets_consumers.{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except SyntaxError as error:
+            raise DeclarationError(f"{path.name}, line {error.lineno}: {error.msg}") from error
+        modules.append(module)
+    return modules

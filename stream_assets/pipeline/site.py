@@ -1,0 +1,136 @@
+"""Everything that the steps of the pipeline share: declarations, sources, lake and clock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
+
+from stream_assets.core.clock import Clock
+from stream_assets.core.declaration import Declarations
+from stream_assets.core.window import TimeWindow
+from stream_assets.errors import Conflict, SourceBusy
+from stream_assets.lake.ledger import Ledger
+from stream_assets.lake.store import Lake
+from stream_assets.sources.protocol import FileFact, Source
+
+SIGN_OF_LIFE = timedelta(seconds=20)
+READER_LEASE = timedelta(minutes=1)
+READER_PATIENCE = timedelta(minutes=10)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One project at work: what is declared, where events come from, where they go, and what time it is."""
+
+    declarations: Declarations
+    sources: Mapping[str, Source]
+    lake: Lake
+    clock: Clock
+
+    @property
+    def ledger(self) -> Ledger:
+        """The lake's ledger."""
+        return self.lake.ledger
+
+    def source_state(self, stream: str) -> LedgerState:
+        """Return what the source of `stream` may keep between calls."""
+        return LedgerState(self.ledger, stream)
+
+    def planned_again(self, table: str, span: TimeWindow, publish: Callable[[], T]) -> T:
+        """Publish, and where another writer or a crash has been there first, look at what it left and publish again.
+
+        Raises:
+            Conflict: transient; others were faster three times in a row.
+        """
+
+        def adopt(_: RetryCallState) -> None:
+            grain = self.declarations.tables[table].grain
+            for partition in self.lake.calendar.partitions(span, grain):
+                self.lake.roll_forward(table, grain, partition)
+
+        return Retrying(
+            retry=retry_if_exception_type(Conflict), stop=stop_after_attempt(3), reraise=True, before_sleep=adopt
+        )(publish)
+
+    @contextmanager
+    def reading(self, stream: str) -> Iterator[None]:
+        """Hold one of the places of those who read the source of `stream` at once, and wait for one.
+
+        Raises:
+            SourceBusy: transient; none became free within ten minutes.
+        """
+        places = self.declarations.stream(stream).max_readers
+        work = self.ledger.work
+        try:
+            place = Retrying(
+                retry=retry_if_result(lambda found: found is None),
+                stop=stop_after_delay(READER_PATIENCE),
+                wait=wait_exponential_jitter(initial=0.1, max=5),
+            )(lambda: work.take_place(stream, places, self.clock.now(), READER_LEASE))
+        except RetryError:
+            raise SourceBusy(
+                f"stream {stream!r} is read by {places} others already (max_readers={places}) and none has finished in "
+                f"{READER_PATIENCE}: it is tried again"
+            ) from None
+        assert place is not None
+        try:
+            with signs_of_life(lambda: work.keep_place(place, self.clock.now(), READER_LEASE)):
+                yield
+        finally:
+            work.leave_place(place)
+
+
+@contextmanager
+def signs_of_life(give: Callable[[], None]) -> Iterator[None]:
+    """Call `give` every 20 seconds from a thread of its own, for as long as the block runs."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(SIGN_OF_LIFE.total_seconds()):
+            give()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """A `SourceState` that is kept in the ledger."""
+
+    ledger: Ledger
+    stream: str
+
+    def files(self) -> Mapping[str, FileFact]:
+        """Return the remembered facts by path."""
+        known = self.ledger.sources.files(self.stream)
+        return {path: FileFact.from_json(fact, seen=seen) for path, (fact, seen) in known.items()}
+
+    def remember(self, facts: Iterable[FileFact]) -> None:
+        """Keep `facts` under one new `seen`."""
+        self.ledger.sources.remember_files(self.stream, [(f.path, f.to_json()) for f in facts])
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop the facts of `paths`."""
+        self.ledger.sources.forget_files(self.stream, paths)

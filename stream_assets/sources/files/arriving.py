@@ -1,0 +1,98 @@
+"""Which windows the new and changed files touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from stream_assets.core.intervals import Intervals
+from stream_assets.errors import SourceError, SourceUnavailable
+from stream_assets.sources.files.listing import Found, list_files
+from stream_assets.sources.files.opening import mark
+from stream_assets.sources.files.reading import is_current
+from stream_assets.sources.files.scan import Scan, reader_of
+from stream_assets.sources.files.piece import Reader
+from stream_assets.sources.protocol import Arrivals, FileFact, SourceState
+
+if TYPE_CHECKING:
+    from stream_assets.sources.files import FileEvents
+
+BYTES_A_LOOK = 1 << 30
+_REMEMBERED_AT_ONCE = 256
+
+
+def arrivals(source: FileEvents, cursor: str | None, *, now: datetime, state: SourceState) -> Arrivals:
+    """Look at new and changed files; see `FileEvents.arrivals`.
+
+    The cursor is the number of the last look that it has been told of. A fact keeps the windows that its looks
+    found since, until a cursor comes back that proves that they were handed over: a caller that dies between a
+    look and its own commit is told again.
+    """
+    since = _number(cursor)
+    known = state.files()
+    listed = list_files(source, was_there=bool(known))
+    facts: list[FileFact] = []
+    budget = BYTES_A_LOOK
+    reader = reader_of(source)
+    for file in listed:
+        old = known.get(file.name)
+        if old and is_current(file, old):
+            continue
+        if budget < 0:
+            break
+        try:
+            fact = _look(source, file, old, now, reader)
+        except SourceUnavailable:
+            # In the middle of a write: it is new again at the next look.
+            continue
+        budget -= file.size - (old.size if old and fact.mended is old.mended else 0)
+        facts.append(_handed_over(fact, old, since))
+        if len(facts) >= _REMEMBERED_AT_ONCE:
+            state.remember(facts)
+            facts.clear()
+    if facts:
+        state.remember(facts)
+    present = {file.name for file in listed}
+    # An empty folder is more likely a disk that is not there than the end of all files.
+    if present and (gone := known.keys() - present):
+        state.forget(gone)
+    return _since(state.files().values(), since, now)
+
+
+def _look(source: FileEvents, file: Found, old: FileFact | None, now: datetime, reader: Reader) -> FileFact:
+    if old and old.error is None and old.mark and file.size > old.size and mark(file, old.size) == old.mark:
+        fact = Scan(source, file, now=now, grown=old).learn(reader)
+        if fact.error is None:
+            return fact
+    fact = Scan(source, file, now=now).learn(reader)
+    if old is None:
+        return fact
+    # What the older version had may be elsewhere now.
+    mended = old.broken if fact.error is None else Intervals()
+    return replace(fact, fresh=fact.fresh | old.windows, mended=mended)
+
+
+def _handed_over(fact: FileFact, old: FileFact | None, since: int) -> FileFact:
+    if old is None or old.seen <= since:
+        return fact
+    return replace(fact, fresh=fact.fresh | old.fresh, mended=fact.mended | old.mended)
+
+
+def _since(facts: Iterable[FileFact], since: int, now: datetime) -> Arrivals:
+    fresh, mended, last = [], [], since
+    for fact in facts:
+        if fact.seen > since:
+            fresh.extend(fact.fresh)
+            mended.extend(fact.mended)
+            last = max(last, fact.seen)
+    return Arrivals(Intervals.union_of(fresh).spans, str(last), now, Intervals.union_of(mended).spans)
+
+
+def _number(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not cursor.isdecimal():
+        raise SourceError(f"{cursor!r} is no cursor of a folder of files: start again without a cursor")
+    return int(cursor)

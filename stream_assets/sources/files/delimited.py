@@ -1,0 +1,236 @@
+"""CSV: read as text by pyarrow, and given types by rules that do not depend on where a block ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from stream_assets.errors import SourceError
+from stream_assets.sources.files.listing import Found
+from stream_assets.sources.files.opening import IncompleteLine, is_gzip, line_of_bad_text, opened, reading
+from stream_assets.sources.files.piece import Flaw, Piece
+
+BLOCK_BYTES = 4 << 20
+_HEADER_BYTES = 1 << 16
+_KINDS: dict[str, pa.DataType] = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+
+
+@dataclass(slots=True)
+class Delimited:
+    """Reads one CSV file. Its own instance a file: the types that it finds hold for one."""
+
+    texts: Sequence[str]
+    times: Sequence[str]
+    declared: dict[str, str]
+    kinds: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __call__(self, file: Found, *, offset: int = 0, times_only: bool = False) -> Iterator[Piece]:
+        """Yield the file's rows; a `piece.Reader`."""
+        self.kinds = {**self.declared, **dict.fromkeys(self.texts, "text")}
+        with reading(file):
+            header, columns = _header(file)
+            if not columns:
+                return
+            for name in self.declared:
+                if name not in columns:
+                    raise SourceError(f"{file.path} has no column {name!r}, of which types says the type")
+            with opened(file, offset) as stream:
+                source = io.BufferedReader(_After(header, stream)) if offset else stream
+                wanted = [name for name in self.times if name in columns] if times_only else columns
+                yield from self._pieces(file, cast("BinaryIO", source), columns, wanted, from_start=not offset)
+
+    def _pieces(
+        self,
+        file: Found,
+        source: BinaryIO,
+        columns: list[str],
+        wanted: list[str],
+        *,
+        from_start: bool,
+    ) -> Iterator[Piece]:
+        wrong: list[tuple[int, str]] = []
+
+        def skip(row: Any) -> str:
+            wrong.append((row.number, f"has {row.actual_columns} cells, the header {row.expected_columns}"))
+            return "skip"
+
+        rows = 2  # The header is row 1.
+        try:
+            batches = pyarrow.csv.open_csv(
+                source,
+                # Row numbers are told only without threads.
+                read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(columns, pa.string()),
+                    include_columns=wanted,
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
+                    null_values=[""],
+                ),
+            )
+            told = 0
+            for batch in batches:
+                flaws: list[Flaw] = []
+                while told < len(wrong) and wrong[told][0] - rows - len(flaws) < batch.num_rows:
+                    flaws.append(self._flaw(file, wrong[told], wrong[told][0] - rows - len(flaws), from_start))
+                    told += 1
+                yield Piece(self._typed(file, batch, rows), tuple(flaws))
+                rows += batch.num_rows + len(flaws)
+            cut_short = len(wrong) > told and _is_open_ended(file)
+            if rest := wrong[told : len(wrong) - cut_short]:
+                yield Piece(pa.table({}), tuple(self._flaw(file, row, 0, from_start) for row in rest))
+            if cut_short:
+                raise IncompleteLine(
+                    f"the last line of {file.path} is not whole, so it is still being written: wait for its newline, or "
+                    "end the line if nobody writes there any more",
+                    whole=_last_line_end(file),
+                )
+        except pa.ArrowInvalid as error:
+            line = line_of_bad_text(file)
+            what = f"line {line} is not UTF-8" if line else f"{error}"
+            raise SourceError(f"{file.path}: {what}: mend the file, or rename it so that it begins with '_'") from error
+
+    @staticmethod
+    def _flaw(file: Found, row: tuple[int, str], before: int, from_start: bool) -> Flaw:
+        where = f"row {row[0]}" if from_start else "one of the last rows"
+        return Flaw(before, f"{file.path}: {where} {row[1]}: mend or remove it")
+
+    def _typed(self, file: Found, batch: pa.RecordBatch, first: int) -> pa.Table:
+        return pa.table({
+            name: self._column(file, name, batch.column(place), first)
+            for place, name in enumerate(batch.schema.names)
+        })
+
+    def _column(self, file: Found, name: str, cells: pa.Array[Any], first: int) -> pa.Array[Any]:
+        kind = self.kinds.get(name)
+        if kind == "text":
+            return cells
+        if cells.null_count == len(cells):
+            return pa.nulls(len(cells), _KINDS[kind] if kind else pa.null())
+        if kind is None:
+            for kind in ("int", "float", "bool", "text"):
+                if (values := _as(cells, kind)) is not None:
+                    self.kinds[name] = kind
+                    return values
+        assert kind is not None
+        values = _as(cells, kind, strict=name not in self.declared)
+        if values is None and kind == "int" and name not in self.declared:
+            # Whole numbers in the first block, fractions later: both are numbers.
+            values = _as(cells, "float")
+            self.kinds[name] = "float"
+        if values is not None:
+            return values
+        row, cell = _misfit(cells, kind, strict=name not in self.declared)
+        raise SourceError(
+            f"{file.path}: row {first + row}: column {name!r} is {kind} in the rows before, and {cell!r} is not: say "
+            f"types={name}:text to read the column as text"
+        )
+
+
+def _as(cells: pa.Array[Any], kind: str, *, strict: bool = True) -> pa.Array[Any] | None:
+    """Return the cells as `kind`, or None where one of them is not written as that kind."""
+    if kind == "text":
+        return cells
+    if kind == "bool":
+        lower = pc.utf8_lower(cells)
+        fits = pc.all(pc.is_in(lower, pa.array(["true", "false"])) if not cells.null_count else pc.or_kleene(
+            pc.is_null(lower), pc.is_in(lower, pa.array(["true", "false"]))
+        )).as_py()
+        return pc.equal(lower, "true") if fits else None
+    if strict and _leads_with_zero(cells):
+        return None
+    try:
+        # A cast that fails costs an error a cell, so a few cells go first.
+        cells.slice(0, 16).cast(_KINDS[kind])
+        return cells.cast(_KINDS[kind])
+    except pa.ArrowInvalid:
+        return None
+
+
+def _leads_with_zero(cells: pa.Array[Any]) -> bool:
+    """Whether a cell begins with 0 and another digit, as codes do and numbers do not; a minus may stand before."""
+    _, offsets, data = cells.buffers()
+    if data is None or not data.size or offsets is None:
+        return False
+    places = np.frombuffer(offsets, np.int32)[cells.offset : cells.offset + len(cells) + 1]
+    chars = np.append(np.frombuffer(data, np.uint8), np.zeros(3, np.uint8))
+    begins, lengths = places[:-1], np.diff(places)
+    signed = (chars[begins] == ord("-")) & (lengths > 0)
+    begins, lengths = begins + signed, lengths - signed
+    digit = chars[begins + 1] - np.uint8(ord("0"))
+    return bool(((lengths > 1) & (chars[begins] == ord("0")) & (digit <= 9)).any())
+
+
+def _misfit(cells: pa.Array[Any], kind: str, *, strict: bool) -> tuple[int, str]:
+    for place in range(len(cells)):
+        if _as(cells.slice(place, 1), kind, strict=strict) is None:
+            return place, str(cells[place])
+    return 0, ""
+
+
+def _header(file: Found) -> tuple[bytes, list[str]]:
+    """Return the header line as it stands, newline included, and its names; nothing for an empty file."""
+    with opened(file) as stream:
+        raw = stream.readline(_HEADER_BYTES)
+    if not raw:
+        return b"", []
+    if not raw.endswith(b"\n"):
+        raise IncompleteLine(f"the header of {file.path} is not whole: wait for its newline, or end the line", whole=0)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{file.path}: line 1 is not UTF-8: write the file again in UTF-8") from error
+    names = next(csv.reader([text]), [])
+    doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if doubled:
+        raise SourceError(f"{file.path} has the column {doubled[0]!r} twice: rename one of them")
+    return raw, names
+
+
+class _After(io.RawIOBase):
+    """The header, and then the rest of a stream."""
+
+    def __init__(self, header: bytes, stream: BinaryIO) -> None:
+        self._head, self._stream = header, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._head[: len(buffer)] or self._stream.read(len(buffer))
+        self._head = self._head[len(chunk) :]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+def _is_open_ended(file: Found) -> bool:
+    """Whether an uncompressed file does not end with a newline."""
+    if is_gzip(file):
+        return False
+    with file.path.open("rb") as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(max(0, size - 1))
+        return stream.read(1) not in (b"\n", b"\r", b"")
+
+
+def _last_line_end(file: Found) -> int:
+    """Return the number of bytes up to the last newline, that included."""
+    with file.path.open("rb") as stream:
+        end = stream.seek(0, io.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            stream.seek(start)
+            cut = stream.read(end - start).rfind(b"\n")
+            if cut >= 0:
+                return start + cut + 1
+            end = start
+    return 0

@@ -1,0 +1,82 @@
+"""Bytes of a file, and the errors of reading them in our words."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+from stream_assets.errors import SourceError, SourceUnavailable
+from stream_assets.sources.files.listing import Found
+
+_MARK_BYTES = 4096
+
+
+class IncompleteLine(SourceUnavailable):
+    """The last line of a file is not whole; `whole` bytes before it are."""
+
+    def __init__(self, message: str, whole: int) -> None:
+        super().__init__(message)
+        self.whole = whole
+
+
+@contextmanager
+def reading(file: Found) -> Iterator[None]:
+    """Turn the errors of the operating system and of gzip into ours, naming the file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SourceUnavailable(f"{file.path} went away before it was read: try again") from error
+    except PermissionError as error:
+        raise SourceError(f"{file.path} may not be read by this user: give it the permission") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SourceError(
+            f"{file.path} is no whole gzip file ({error}): write it again under a name that ends in .tmp and rename it "
+            "when it is whole, or rename it so that it begins with '_' to go on without it"
+        ) from error
+    except OSError as error:
+        raise SourceUnavailable(f"{file.path} cannot be read: {error.strerror or error}") from error
+
+
+def opened(file: Found, offset: int = 0) -> BinaryIO:
+    """Open the file for its (uncompressed) bytes, from `offset` of an uncompressed one."""
+    if is_gzip(file):
+        return cast("BinaryIO", gzip.open(file.path, "rb"))
+    raw = file.path.open("rb", buffering=0)
+    raw.seek(offset)
+    return cast("BinaryIO", io.BufferedReader(raw, 1 << 20))
+
+
+def is_gzip(file: Found) -> bool:
+    """Whether the file's bytes are compressed, by its name."""
+    return file.name.lower().endswith(".gz")
+
+
+def mark(file: Found, size: int) -> str:
+    """Return a fingerprint of the first `size` bytes by their head and tail; empty where they cannot be had.
+
+    A file that is longer now and still has this mark is taken for one that only grew.
+    """
+    if is_gzip(file) or size <= 0:
+        return ""
+    digest = hashlib.blake2b(digest_size=16)
+    with reading(file), file.path.open("rb") as stream:
+        digest.update(stream.read(min(size, _MARK_BYTES)))
+        stream.seek(max(0, size - _MARK_BYTES))
+        digest.update(stream.read(min(size, _MARK_BYTES)))
+    return digest.hexdigest()
+
+
+def line_of_bad_text(file: Found) -> int | None:
+    """Return the number of the first line that is not UTF-8, from 1."""
+    with reading(file), opened(file) as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return None

@@ -1,0 +1,245 @@
+"""One pass over one file: gives the rows of a range, and learns what the ledger keeps of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import EPOCH, GRID, TimeWindow, floor_to_grid
+from stream_assets.errors import SourceError
+from stream_assets.sources.files.columnar import Columnar
+from stream_assets.sources.files.delimited import Delimited
+from stream_assets.sources.files.jsonl import JsonLines
+from stream_assets.sources.files.listing import Found
+from stream_assets.sources.files.opening import IncompleteLine, mark
+from stream_assets.sources.files.piece import Piece, Reader
+from stream_assets.sources.files.placing import AHEAD, Mask, Micros, Placed, Placing, instant, intervals_of, micros
+from stream_assets.sources.protocol import PLACE_KEY, FileFact
+
+if TYPE_CHECKING:
+    from stream_assets.sources.files import FileEvents
+
+_GRID_US = GRID // timedelta(microseconds=1)
+_UNMERGED = 64
+
+
+def reader_of(source: FileEvents, *, within: TimeWindow | None = None, now: datetime = EPOCH) -> Reader:
+    """Return a reader for files of the source's format; `within` lets it leave out parts of Parquet files."""
+    times = [source.time] if source.arrival is None else [source.time, source.arrival]
+    if source.format == "jsonl":
+        return JsonLines(source.id, times)
+    if source.format == "csv":
+        return Delimited([source.id, *times], times[:1], source.column_types())
+    return Columnar(source.time, times[:1], within, now + AHEAD)
+
+
+class Scan:
+    """One pass over one file.
+
+    Args:
+        source: the folder.
+        file: the file, as it was listed.
+        now: the present instant.
+        grown: the fact of an older version of which this one is known to be a continuation: only what was added is
+            read, and `fact` is about both together.
+    """
+
+    def __init__(self, source: FileEvents, file: Found, *, now: datetime, grown: FileFact | None = None) -> None:
+        self._source, self._file, self._now, self._grown = source, file, now, grown
+        self._offset = grown.size if grown else 0
+        self._windows: list[Micros] = []
+        self._ahead = Intervals()
+        self._low: int | None = None
+        self._high: int | None = None
+        self._rows = 0
+        self._errors: list[str] = []
+        self._broken = Intervals()
+        self._flaws: list[tuple[str, int | None]] = []
+        self._whole = file.size
+        self._last = micros(grown.last_time) if grown and grown.last_time else None
+
+    def learn(self, reader: Reader) -> FileFact:
+        """Read the times alone and return the fact; a file that cannot be read is one with an error.
+
+        Raises:
+            SourceUnavailable: transient.
+        """
+        try:
+            for _ in self._placed(reader, None, times_only=True):
+                pass
+        except IncompleteLine as error:
+            self._whole = error.whole
+        except SourceError as error:
+            self._give_up(error)
+        return self.fact
+
+    def read(self, reader: Reader, window: TimeWindow) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of `window`. Afterwards `fact` is right unless the reader left out parts of the file.
+
+        Raises:
+            SourceError: terminal; the file has something unreadable that may be of `window`.
+            SourceUnavailable: transient; its last line is not whole, and may be of `window`.
+        """
+        columns = [self._source.id, self._source.time]
+        try:
+            for placed in self._placed(reader, window, times_only=False):
+                yield from _rows_of(placed, window, columns)
+        except IncompleteLine as error:
+            self._whole = error.whole
+            # By the declared lateness, what is still being written is not older than this; were it, it is a late event.
+            if self._high is None or instant(self._high) - self._source.lateness < window.end:
+                raise
+        except SourceError as error:
+            self._give_up(error)
+            if self._broken & Intervals.of(window):
+                raise
+
+    @property
+    def fact(self) -> FileFact:
+        """What the pass has learnt, with all windows as `fresh` (those of the added part, if it grew)."""
+        seen = np.unique(np.concatenate(self._windows)) if self._windows else np.zeros(0, np.int64)
+        windows = intervals_of(seen) | self._ahead
+        old = self._grown
+        low, high = (None if value is None else instant(value) for value in (self._low, self._high))
+        if old:
+            low = min(filter(None, (low, old.min_time)), default=None)
+            high = max(filter(None, (high, old.max_time)), default=None)
+        return FileFact(
+            path=self._file.name,
+            size=self._whole,
+            mtime_ns=self._file.mtime_ns,
+            rows=self._rows + (old.rows if old else 0),
+            min_time=low,
+            max_time=high,
+            error="; ".join(self._errors[:3]) or None,
+            windows=windows | old.windows if old else windows,
+            broken=self._broken,
+            fresh=windows,
+            mark=mark(self._file, self._whole) if self._source.format != "parquet" else "",
+            last_time=None if self._last is None else instant(self._last),
+        )
+
+    def _placed(self, reader: Reader, window: TimeWindow | None, *, times_only: bool) -> Iterator[Placed]:
+        placing = Placing(
+            time=self._source.time,
+            now=self._now,
+            fallback=_changed(self._file),
+            last=self._last,
+            path=str(self._file.path),
+        )
+        incomplete: IncompleteLine | None = None
+        pieces = reader(self._file, offset=self._offset, times_only=times_only)
+        try:
+            for piece in self._checked(pieces, times_only=times_only):
+                for placed in placing.place(piece):
+                    self._note(placed, window)
+                    yield placed
+        except IncompleteLine as error:
+            incomplete = error
+        for placed in placing.finish():
+            self._note(placed, window)
+            yield placed
+        self._close_flaws(None, window)
+        if incomplete:
+            raise incomplete
+
+    def _checked(self, pieces: Iterator[Piece], *, times_only: bool) -> Iterator[Piece]:
+        """Refuse a file without the columns that make an event; the first rows tell."""
+        waiting = True
+        for piece in pieces:
+            names = piece.table.schema.names
+            if waiting and names:
+                waiting = False
+                needed = {"time": self._source.time}
+                if not times_only:
+                    needed["id"] = self._source.id
+                    if self._source.arrival is not None and self._source.format != "jsonl":
+                        needed["arrival"] = self._source.arrival
+                for role, name in needed.items():
+                    if name not in names:
+                        raise SourceError(
+                            f"{self._file.path} has no column {name!r}: name its {role} column with {role}=; there are "
+                            f"{', '.join(map(repr, names))}"
+                        )
+            yield piece
+
+    def _note(self, placed: Placed, window: TimeWindow | None) -> None:
+        places = placed.places
+        self._rows += len(places)
+        self._ahead |= placed.ahead
+        if len(places):
+            self._close_flaws(int(places[0]), window)
+        for row, message in placed.flaws:
+            self._flaws.append((message, int(places[row - 1]) if row else self._last))
+            if row < len(places):
+                self._close_flaws(int(places[row]), window)
+        if not len(places):
+            return
+        self._last = int(places[-1])
+        self._windows.append(np.unique(places // _GRID_US))
+        if len(self._windows) > _UNMERGED:
+            self._windows = [np.unique(np.concatenate(self._windows))]
+        sound = places if placed.sound is None else places[placed.sound]
+        if len(sound):
+            low, high = int(sound.min()), int(sound.max())
+            self._low = low if self._low is None else min(low, self._low)
+            self._high = high if self._high is None else max(high, self._high)
+
+    def _close_flaws(self, after: int | None, window: TimeWindow | None) -> None:
+        """A flaw may hide an event of the windows from the row before it to the row after it."""
+        for message, before in self._flaws:
+            ends = [end for end in (before, after) if end is not None] or [micros(_changed(self._file))]
+            span = TimeWindow(floor_to_grid(instant(min(ends))), floor_to_grid(instant(max(ends))) + GRID)
+            self._broken |= Intervals.of(span)
+            self._errors.append(message)
+            if window is not None and span.overlaps(window):
+                raise SourceError(message)
+        self._flaws.clear()
+
+    def _give_up(self, error: SourceError) -> None:
+        """Note that the rest of the file cannot be read: it may have events up to the file's modification time."""
+        if str(error) in self._errors:
+            return
+        self._errors.append(str(error))
+        start = EPOCH if self._last is None else floor_to_grid(instant(self._last))
+        end = floor_to_grid(_changed(self._file)) + GRID
+        self._broken |= Intervals.of(TimeWindow(start, max(end, start + GRID)))
+
+
+def _changed(file: Found) -> datetime:
+    return EPOCH + timedelta(microseconds=file.mtime_ns // 1000)
+
+
+def _rows_of(placed: Placed, window: TimeWindow, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of `window`; those that will be rejected for their time apart, with the window they count in."""
+    table, places = placed.table, placed.places
+    for name in columns:
+        if name not in table.schema.names:
+            table = table.append_column(name, pa.nulls(table.num_rows))
+    inside = (places >= micros(window.start)) & (places < micros(window.end))
+    sound = inside if placed.sound is None else inside & placed.sound
+    yield from _picked(table, sound).to_batches()
+    if placed.sound is None:
+        return
+    unsound = inside & ~placed.sound
+    for number in np.unique(places[unsound] // _GRID_US):
+        start = EPOCH + int(number) * GRID
+        rows = _picked(table, unsound & (places // _GRID_US == number))
+        metadata: dict[bytes | str, bytes | str] = {PLACE_KEY: start.isoformat().encode()}
+        yield from rows.replace_schema_metadata(metadata).to_batches()
+
+
+def _picked(table: pa.Table, mask: Mask) -> pa.Table:
+    count = int(np.count_nonzero(mask))
+    if not count:
+        return table.slice(0, 0)
+    first = int(np.argmax(mask))
+    # Rows in the order of time are one slice, which copies nothing.
+    if mask[first : first + count].all():
+        return table.slice(first, count)
+    return table.filter(pa.array(mask))

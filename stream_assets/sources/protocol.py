@@ -1,0 +1,213 @@
+"""What every source promises, and what the ledger keeps for it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import EPOCH, TimeWindow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stream_assets.events.conform import Names
+
+PLACE_KEY = b"stream_assets.window"
+"""Schema metadata of a batch of rows whose event time cannot be used: the start of the window they are counted in."""
+
+_SECOND = timedelta(seconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What a source received since a cursor.
+
+    Attributes:
+        windows: the windows that received events, merged, oldest first, ends on the 5-minute grid.
+        cursor: hand it to the next call, once `windows` are reopened; store both in one transaction.
+        until: the instant up to which this answer is complete.
+        mended: ranges whose reads failed because of something that is whole again. Paused work there is worth
+            another attempt; nothing in them needs to be read again for this reason alone.
+    """
+
+    windows: tuple[TimeWindow, ...]
+    cursor: str
+    until: datetime
+    mended: tuple[TimeWindow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileFact:
+    """What is known of one version of one file. The ledger keeps the newest fact of each path of each stream.
+
+    Attributes:
+        path: relative to the source's folder, with `/`.
+        size, mtime_ns: of the version that was read; `size` is less than the file's own where its last line was
+            incomplete, so that the file counts as changed.
+        rows: rows read.
+        min_time, max_time: of the usable event times; None without any.
+        error: what is wrong with the file, or None.
+        windows: the windows that have events of the file, not their hull.
+        broken: where the file's unreadable parts may have events; reads of it fail.
+        fresh: the windows that received events since the cursor of the look before.
+        mended: what was `broken` until that look.
+        mark: fingerprint of the head and the tail of the version, so that a file that only grew is known to have.
+        last_time: event time of the last row that has one.
+        seen: number of the look that remembered the fact; the state gives it, ascending.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    rows: int = 0
+    min_time: datetime | None = None
+    max_time: datetime | None = None
+    error: str | None = None
+    windows: Intervals = Intervals()
+    broken: Intervals = Intervals()
+    fresh: Intervals = Intervals()
+    mended: Intervals = Intervals()
+    mark: str = ""
+    last_time: datetime | None = None
+    seen: int = 0
+
+    def to_json(self) -> str:
+        """Return the fact as one line of JSON, without `seen`."""
+        raw: dict[str, Any] = {"path": self.path, "size": self.size, "mtime_ns": self.mtime_ns, "rows": self.rows}
+        raw |= {"error": self.error, "mark": self.mark}
+        for name in ("min_time", "max_time", "last_time"):
+            instant: datetime | None = getattr(self, name)
+            raw[name] = None if instant is None else (instant - EPOCH) // _MICROSECOND
+        for name in ("windows", "broken", "fresh", "mended"):
+            spans: Intervals = getattr(self, name)
+            raw[name] = [[(s.start - EPOCH) // _SECOND, (s.end - EPOCH) // _SECOND] for s in spans]
+        return json.dumps(raw, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, seen: int = 0) -> FileFact:
+        """Read what `to_json` wrote."""
+        raw: dict[str, Any] = json.loads(text)
+        for name in ("min_time", "max_time", "last_time"):
+            raw[name] = None if raw[name] is None else EPOCH + raw[name] * _MICROSECOND
+        for name in ("windows", "broken", "fresh", "mended"):
+            raw[name] = Intervals.union_of(TimeWindow(EPOCH + a * _SECOND, EPOCH + b * _SECOND) for a, b in raw[name])
+        return cls(**raw, seen=seen)
+
+
+class SourceState(Protocol):
+    """What a source may keep between calls. The ledger implements it, for one stream at a time.
+
+    Losing it costs time, never an event: files are read again.
+    """
+
+    def files(self) -> Mapping[str, FileFact]:
+        """Return the remembered facts by path, one committed state of them."""
+        ...
+
+    def remember(self, facts: Iterable[FileFact]) -> None:
+        """Keep `facts`, each in the place of its path's older one, atomically.
+
+        Gives all of them one `seen`, greater than any given before; who commits later has the greater one.
+        """
+        ...
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop the facts of `paths`; unknown ones count for nothing."""
+        ...
+
+
+class MemoryState:
+    """A `SourceState` in memory, safe between threads."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, FileFact] = {}
+        self._seen = 0
+        self._lock = threading.Lock()
+
+    def files(self) -> Mapping[str, FileFact]:
+        """Return the remembered facts by path."""
+        with self._lock:
+            return dict(self._facts)
+
+    def remember(self, facts: Iterable[FileFact]) -> None:
+        """Keep `facts` under one new `seen`."""
+        with self._lock:
+            self._seen += 1
+            self._facts.update({fact.path: replace(fact, seen=self._seen) for fact in facts})
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop the facts of `paths`."""
+        with self._lock:
+            for path in paths:
+                self._facts.pop(path, None)
+
+
+class Source(Protocol):
+    """A place that events come from.
+
+    S1 `read` gives every event of the range that is visible at `now`; the same call gives the same rows again.
+    S2 Reading two ranges gives together what reading their union gives; one call serves a range of any length, in
+       memory bounded by a batch.
+    S3 An empty range is an empty answer, and `schema` says its columns.
+    S4 The watermark never goes back while the clock does not, and advances with the clock where nothing happens.
+    S5 An outage raises a transient error, a bad shape a terminal one. No message shows a credential.
+    S6 `arrivals` names every window that received events since the cursor.
+    S7 An event is (id, window): copies of one may be given, of which the caller keeps the latest arrival.
+
+    A source is a frozen dataclass of plain fields (str, int, float, bool, timedelta, or None), cheap to make: it
+    opens nothing before it is asked.
+    """
+
+    @property
+    def names(self) -> Names:
+        """The source's own names of the id, event time and arrival time columns."""
+        ...
+
+    @property
+    def settling(self) -> timedelta:
+        """How far the watermark is normally behind the clock: the allowed lateness."""
+        ...
+
+    def watermark(self, now: datetime) -> datetime:
+        """Return the instant up to which events are complete, allowed lateness subtracted.
+
+        Raises:
+            SourceUnavailable: transient; the outside system does not answer.
+        """
+        ...
+
+    def read(self, window: TimeWindow, *, now: datetime, state: SourceState | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the events with event time in `[start, end)` that are visible at `now`, in any order.
+
+        Columns have the source's own names. A row whose event time cannot be used (null, text that is no instant,
+        before 1970, more than a day ahead) is given in exactly one window, that of the rows around it, so that it
+        is rejected and counted once; such rows come in batches of their own, with that window's start as schema
+        metadata under `PLACE_KEY`. With a `state`, what is known is used to read less.
+
+        Raises:
+            SourceUnavailable: transient; an outage, or something that is being written just now.
+            SourceError: terminal; something of a shape that it must not have, named.
+        """
+        ...
+
+    def schema(self, *, now: datetime) -> pa.Schema | None:
+        """Return the columns of an empty answer, or None where nothing is known yet."""
+        ...
+
+    def arrivals(self, cursor: str | None, *, now: datetime, state: SourceState | None = None) -> Arrivals | None:
+        """Name the windows that received events after `cursor` and up to `now`; None: this source cannot tell.
+
+        Without a cursor, everything that the source can still tell of. Ask before planning a tick's reads: what is
+        read afterwards and arrived in between is named once more next time, which costs a read and changes nothing.
+        """
+        ...
+
+    def describe(self) -> str:
+        """Say in one line what is read, for people; no credential."""
+        ...
