@@ -71,9 +71,8 @@ class Promise:
         return lag <= self.limit
 
     def __str__(self) -> str:
-        unit = next(
-            (u for u in (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)) if not self.freshness % u and not self.grace % u),
-            timedelta(seconds=1),
-        )
+        units = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))
+        fits = (u for u in units if u <= self.freshness and not self.freshness % u and not self.grace * 10 % u)
+        unit = next(fits, timedelta(seconds=1))
         name = {86400: "days", 3600: "hours", 60: "min", 1: "s"}[int(unit.total_seconds())]
         return f"data at most {self.limit / unit:g} {name} old ({self.freshness / unit:g} + {self.grace / unit:g})"

@@ -54,6 +54,7 @@ class Receipt:
         rejected: rows of the source that could not be conformed; they are kept beside the lake's tables.
         digest: of events, the sum of the row hashes (`core/digest.py`); of consumers' rows, the same of all columns.
         covered: the windows that the content is made of. Of a sealed partition, the whole span.
+        rows_read: rows that the source gave, counted before anything was left out: written + duplicates + rejected.
         windows: rows and digest of every window, for days of a stream; otherwise empty.
         min_event_time, max_event_time: of the rows; None without rows or without event times.
         latency: from event time to queryable; None without rows, or for consumers.
@@ -74,6 +75,7 @@ class Receipt:
     committed_at: datetime
     duplicates: int = 0
     rejected: int = 0
+    rows_read: int = 0
     windows: tuple[WindowFact, ...] = ()
     min_event_time: datetime | None = None
     max_event_time: datetime | None = None
@@ -83,11 +85,6 @@ class Receipt:
     code: str = ""
     reason: str = ""
     run_id: str = ""
-
-    @property
-    def rows_read(self) -> int:
-        """Rows that the source gave: written + duplicates + rejected."""
-        return self.rows + self.duplicates + self.rejected
 
     @property
     def missing(self) -> Intervals:

@@ -82,7 +82,7 @@ def _losers(table: pa.Table, hashes: EventHashes) -> npt.NDArray[np.int64]:
 
 def _codes(ids: pa.ChunkedArray[Any]) -> npt.NDArray[np.int64]:
     """Return a number for each id: equal numbers are equal ids, compared by value."""
-    flat: Any = plain(pa.concat_arrays(ids.chunks))
+    flat: Any = pa.concat_arrays([plain(chunk) for chunk in ids.chunks])
     return np.asarray(flat.dictionary_encode(null_encoding="encode").indices.cast(pa.int64()))
 
 

@@ -40,6 +40,7 @@ class WindowContent:
     digest: Digest
     duplicates: int
     rejected: int
+    rows_read: int
 
     @property
     def fact(self) -> WindowFact:
@@ -102,7 +103,8 @@ class Read:
             kept = deduplicate(table)
             rejected = self._rejected.get(window.start, [])
             self._keep_rejected(window, rejected)
-            yield WindowContent(window, kept.table, kept.digest, kept.duplicates, sum(r.num_rows for r in rejected))
+            lost = sum(r.num_rows for r in rejected)
+            yield WindowContent(window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost)
 
     def _keep_rejected(self, window: TimeWindow, rejected: list[pa.Table]) -> None:
         self._site.lake.keep_rejected(self._stream.name, window, pa.concat_tables(rejected) if rejected else REJECTED.empty_table())
@@ -171,7 +173,7 @@ class Ingest:
         receipt = Receipt(
             self._stream.name, content.window, (current.revision if current else 0) + 1, content.table.num_rows,
             content.digest, Intervals.of(content.window), now, content.duplicates, content.rejected,
-            min_event_time=first, max_event_time=last, latency=latency_of(content.table, now),
+            content.rows_read, min_event_time=first, max_event_time=last, latency=latency_of(content.table, now),
             reason=self._reason, run_id=self._run_id,
         )  # fmt: skip
         publisher.stage(
@@ -228,7 +230,9 @@ class Ingest:
         windows = self._site.ledger.current(self._stream.name, day)
         schema = self._site.lake.schema_of(windows)
         contents = (
-            WindowContent(c.span, self._site.lake.rows_of(c, schema), c.digest, c.receipt.duplicates, c.receipt.rejected)
+            WindowContent(
+                c.span, self._site.lake.rows_of(c, schema), c.digest, c.receipt.duplicates, c.receipt.rejected, c.receipt.rows_read
+            )
             for c in windows
         )
         return self.publish_day(day, schema, contents, self._site.clock.now())
@@ -252,7 +256,7 @@ class Ingest:
             return Receipt(
                 self._stream.daily, day, (known.revision if known else 0) + 1, summary.rows,
                 Digest.total(f.digest for f in summary.facts), Intervals.of(day), self._site.clock.now(),
-                summary.duplicates, summary.rejected, tuple(summary.facts), summary.first, summary.last,
+                summary.duplicates, summary.rejected, summary.rows_read, tuple(summary.facts), summary.first, summary.last,
                 summary.latency, reason=self._reason, run_id=self._run_id,
             )  # fmt: skip
 
@@ -291,7 +295,9 @@ class Ingest:
             old_schema = self._site.lake.schema_of([known])
             schema = self._site.lake.unified([old_schema, read.schema])
             contents = (
-                fresh.get(fact.start) or WindowContent(fact.window, rows, fact.digest, fact.duplicates, fact.rejected)
+                fresh.get(fact.start) or WindowContent(
+                    fact.window, rows, fact.digest, fact.duplicates, fact.rejected, fact.rows + fact.duplicates + fact.rejected
+                )
                 for fact, rows in self._site.lake.windows_of_day(known)
             )
 
@@ -350,7 +356,7 @@ class _Summary:
 
     def __init__(self) -> None:
         self.facts: list[WindowFact] = []
-        self.rows = self.duplicates = self.rejected = 0
+        self.rows = self.duplicates = self.rejected = self.rows_read = 0
         self.first: datetime | None = None
         self.last: datetime | None = None
         self._waits: list[tuple[int, Latency]] = []
@@ -360,6 +366,7 @@ class _Summary:
         self.rows += content.table.num_rows
         self.duplicates += content.duplicates
         self.rejected += content.rejected
+        self.rows_read += content.rows_read
         first, last = bounds(content.table)
         self.first = self.first or first
         self.last = last or self.last

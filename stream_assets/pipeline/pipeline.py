@@ -119,16 +119,15 @@ class Pipeline:
     def run_work(self, work: Work, request: int, *, run_id: str = "command", progress: Progress = silent) -> list[Report]:
         """Do one piece of work that was requested: its tables in order; returns a report for each."""
         reports: list[Report] = []
-        for index, table in enumerate(work.tables):
-            is_last = index == len(work.tables) - 1
-            with self.running(table, work.span, request=request, run_id=run_id, reason=work.reason, is_last=is_last) as running:
+        for table in work.tables:
+            with self.running(table, work.span, request=request, run_id=run_id, reason=work.reason) as running:
                 reports.append(self.fill(table, work.span, running, progress=progress))
         return reports
 
     @contextmanager
     def running(
-        self, table: str, span: TimeWindow, *, request: int | None = None, run_id: str = "command", reason: str = "", is_last: bool = True,
-    ) -> Iterator[Running]:  # fmt: skip
+        self, table: str, span: TimeWindow, *, request: int | None = None, run_id: str = "command", reason: str = ""
+    ) -> Iterator[Running]:
         """Hold a lease on the filling of one table, as a step of requested work or on its own."""
         ledger = self.lake.ledger.work
         grain = self.table(table).grain
@@ -142,10 +141,7 @@ class Pipeline:
             error = str(raised) or type(raised).__name__
             raise
         finally:
-            now = self.clock.now()
-            ledger.finish(lease, now, error=error, cpu_seconds=time.process_time() - began)
-            if request is not None and not is_last and error is None:
-                ledger.pause_lease(lease.id, now)
+            ledger.finish(lease, table, self.clock.now(), error=error, cpu_seconds=time.process_time() - began)
 
     def fill(self, table: str, span: TimeWindow, running: Running, *, progress: Progress = silent) -> Report:
         """Fill the partitions of `table` in `span`.

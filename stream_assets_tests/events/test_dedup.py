@@ -63,7 +63,7 @@ def test_the_order_in_which_rows_come_makes_no_difference(
 @given(st.lists(ROW, max_size=20))
 def test_one_row_an_id_stays_with_the_greatest_arrival(rows: list[Any]) -> None:
     kept = deduplicate(events(rows))
-    ids = kept.table.column("event_id").to_pylist()
+    ids: list[Any] = kept.table.column("event_id").to_pylist()
     assert sorted(ids) == sorted({row[0] for row in rows})
     assert kept.table.num_rows + kept.duplicates == len(rows)
     latest: dict[str, int] = {}
@@ -78,7 +78,7 @@ def test_one_row_an_id_stays_with_the_greatest_arrival(rows: list[Any]) -> None:
 @given(st.lists(ROW, max_size=20))
 def test_what_stays_is_sorted_hashed_and_stays_again(rows: list[Any]) -> None:
     kept = deduplicate(events(rows))
-    times = kept.table.column("event_time").to_pylist()
+    times: list[Any] = kept.table.column("event_time").to_pylist()
     assert times == sorted(times)
     low, high = hash_rows(kept.table)
     assert (low.tolist(), high.tolist()) == (kept.low.tolist(), kept.high.tolist())

@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_assets.core.window import EPOCH
 from stream_assets.events.instants import NO_TIME, NO_ZONE, NULL, UNREADABLE, read_instants
+
+run_end_encode: Any = vars(pc)["run_end_encode"]
 
 ZONES = st.builds(lambda m: timezone(timedelta(minutes=m)), st.integers(-1439, 1439))
 NAIVE = datetime(1, 1, 3), datetime(9999, 12, 29)  # noqa: DTZ001
@@ -117,7 +120,7 @@ def test_no_text_breaks_the_reading(text: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_timestamps_of_every_unit_are_read(unit: str) -> None:
+def test_timestamps_of_every_unit_are_read(unit: Any) -> None:
     instant = datetime(2026, 3, 1, 0, 5, tzinfo=UTC)
     found, problems = read_instants(pa.array([instant, None], pa.timestamp(unit, "Asia/Seoul")))
     assert int(found[0]) == micros(instant)
@@ -142,7 +145,7 @@ def test_other_types_are_no_instants(kind: Any) -> None:
 
 def test_encoded_text_is_read() -> None:
     text = pa.array(["2026-03-01T00:05:00Z", None, "2026-03-01T00:05:00Z"])
-    for encoded in (text.dictionary_encode(), text.cast(pa.string_view()), pa.compute.run_end_encode(text)):
+    for encoded in (text.dictionary_encode(), text.cast(pa.string_view()), run_end_encode(text)):
         found, problems = read_instants(encoded)
         assert problems.tolist() == [0, NULL, 0]
         assert found[0] == found[2] == micros(datetime(2026, 3, 1, 0, 5, tzinfo=UTC))

@@ -11,7 +11,7 @@ from stream_assets.core.freshness import Promise, compact, words
 
 ASSUMED_RUN = timedelta(seconds=15)
 """Queueing and running, until the ledger has measured it."""
-HEADROOM = 0.8
+HEADROOM = 0.9
 """Share of the promise from which it is called at risk."""
 
 

@@ -36,6 +36,17 @@ class Current:
     receipt: Receipt
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the present partitions of a table."""
+
+    partitions: int
+    rows: int
+    duplicates: int
+    rejected: int
+    rows_read: int
+
+
 class Ledger:
     """One lake's ledger.
 
@@ -138,6 +149,15 @@ class Ledger:
         """Return how many partitions of `table` another code made."""
         row = self.database.row("select count(*) as n from current where tbl = ? and code != ?", (table, code))
         return row["n"] if row else 0
+
+    def totals(self, table: str) -> Totals:
+        """Return the sums over all present partitions of `table`."""
+        row = self.database.row(
+            "select count(*) as n, coalesce(sum(rows), 0) as rows, coalesce(sum(receipt ->> 'duplicates'), 0) as duplicates,"
+            " coalesce(sum(receipt ->> 'rejected'), 0) as rejected, coalesce(sum(receipt ->> 'rows_read'), 0) as rows_read from current where tbl = ?",
+            (table,),
+        )
+        return Totals(row["n"], row["rows"], row["duplicates"], row["rejected"], row["rows_read"]) if row else Totals(0, 0, 0, 0, 0)
 
     # What changes it. Each of these belongs into a transaction with the step on disk that it records.
 

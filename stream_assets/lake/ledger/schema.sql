@@ -23,7 +23,7 @@ create table if not exists failure (
     primary key (tbl, start)
 ) without rowid;
 create table if not exists work (
-    id integer primary key autoincrement, automation text not null, grain text not null, tables text not null,
+    id integer primary key autoincrement, automation text not null, grain text not null, tables text not null, remaining text not null,
     start text not null, "end" text not null, is_catch_up integer not null, reason text not null,
     state text not null, owner text not null, requested_at text not null, lease_expires_at text,
     finished_at text, error text, cpu_seconds real

@@ -84,10 +84,10 @@ class WorkRecords:
         state: str, owner: str, now: datetime, lease: timedelta,
     ) -> int:  # fmt: skip
         return self._database.change(
-            'insert into work (automation, grain, tables, start, "end", is_catch_up, reason, state, owner, requested_at, lease_expires_at)'
-            " values (?,?,?,?,?,?,?,?,?,?,?)",
+            'insert into work (automation, grain, tables, remaining, start, "end", is_catch_up, reason, state, owner, requested_at, lease_expires_at)'
+            " values (?,?,?,?,?,?,?,?,?,?,?,?)",
             (
-                automation, grain, json.dumps(tables), text(span.start), text(span.end), is_catch_up, reason, state,
+                automation, grain, json.dumps(tables), json.dumps(tables), text(span.start), text(span.end), is_catch_up, reason, state,
                 owner, text(now), text(now + lease),
             ),
         )  # fmt: skip
@@ -99,19 +99,24 @@ class WorkRecords:
             (text(now + LEASE), lease.id, lease.owner),
         )
 
-    def pause_lease(self, id: int, now: datetime) -> None:
-        """Give work that waits for its next step (a later asset of the same run) five minutes to go on."""
-        self._database.change(
-            "update work set state = 'requested', lease_expires_at = ? where id = ? and state = 'running'", (text(now + REQUESTED), id)
-        )
+    def finish(self, lease: Lease, table: str, now: datetime, *, error: str | None = None, cpu_seconds: float = 0.0) -> None:
+        """Record that one table of the work is done. The lease is free after the last one, or after a failure.
 
-    def finish(self, lease: Lease, now: datetime, *, error: str | None = None, cpu_seconds: float = 0.0) -> None:
-        """Record the end of work; its lease is free at once."""
-        self._database.change(
-            "update work set state = ?, error = ?, finished_at = ?, lease_expires_at = null,"
-            " cpu_seconds = coalesce(cpu_seconds, 0) + ? where id = ?",
-            ("failed" if error else "done", error, text(now), cpu_seconds, lease.id),
-        )
+        Between two tables (steps of one Dagster run, in any order) the work stays in flight for five minutes.
+        """
+        with self._database.transaction():
+            row = self._database.row("select remaining, error from work where id = ?", (lease.id,))
+            remaining = [t for t in json.loads(row["remaining"]) if t != table] if row else []
+            error = error or (row["error"] if row else None)
+            state = "failed" if error else "requested" if remaining else "done"
+            self._database.change(
+                "update work set state = ?, remaining = ?, error = ?, finished_at = ?, lease_expires_at = ?,"
+                " cpu_seconds = coalesce(cpu_seconds, 0) + ? where id = ?",
+                (
+                    state, json.dumps(remaining), error, text(now), text(now + REQUESTED) if state == "requested" else None,
+                    cpu_seconds, lease.id,
+                ),
+            )  # fmt: skip
 
     def is_in_flight(self, id: int, now: datetime) -> bool:
         """Whether the work with this id holds a living lease."""
@@ -123,7 +128,7 @@ class WorkRecords:
         rows = self._database.rows(
             "select * from work where state in ('requested', 'running') and lease_expires_at > ?", (text(now),)
         )
-        return tuple(InFlight(tuple(json.loads(r["tables"])), _span(r), bool(r["is_catch_up"])) for r in rows)
+        return tuple(InFlight(tuple(json.loads(r["remaining"])), _span(r), bool(r["is_catch_up"])) for r in rows)
 
     def recent(self, limit: int = 20) -> list[Claim]:
         """Return the newest rows of the work log, newest first."""

@@ -11,9 +11,9 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.errors import SourceError, SourceUnavailable
 from stream_assets.sources.files.listing import Found, list_files
 from stream_assets.sources.files.opening import mark
+from stream_assets.sources.files.piece import Reader
 from stream_assets.sources.files.reading import is_current
 from stream_assets.sources.files.scan import Scan, reader_of
-from stream_assets.sources.files.piece import Reader
 from stream_assets.sources.protocol import Arrivals, FileFact, SourceState
 
 if TYPE_CHECKING:

@@ -40,14 +40,17 @@ class Columnar:
         if not file.size:
             raise SourceUnavailable(f"{file.path} is empty, so it is still being written: try again")
         try:
-            with reading(file), pq.ParquetFile(file.path, pre_buffer=False) as parquet:
+            with (
+                reading(file),
+                pq.ParquetFile(file.path, pre_buffer=False, page_checksum_verification=True) as parquet,
+            ):
                 names = parquet.schema_arrow.names
                 doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
                 if doubled:
                     raise SourceError(f"{file.path} has the column {doubled[0]!r} twice: rename one of them")
                 wanted = [name for name in self.times if name in names] if times_only else None
                 groups = self._groups(parquet)
-                if not groups:
+                if not groups or wanted == []:
                     yield Piece(parquet.schema_arrow.empty_table())
                     return
                 for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=wanted):

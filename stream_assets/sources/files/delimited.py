@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -43,14 +44,14 @@ class Delimited:
                 if name not in columns:
                     raise SourceError(f"{file.path} has no column {name!r}, of which types says the type")
             with opened(file, offset) as stream:
-                source = io.BufferedReader(_After(header, stream)) if offset else stream
+                source = io.BufferedReader(_Checked(file, header if offset else b"", stream), 1 << 20)
                 wanted = [name for name in self.times if name in columns] if times_only else columns
-                yield from self._pieces(file, cast("BinaryIO", source), columns, wanted, from_start=not offset)
+                yield from self._pieces(file, source, columns, wanted, from_start=not offset)
 
     def _pieces(
         self,
         file: Found,
-        source: BinaryIO,
+        source: io.BufferedReader,
         columns: list[str],
         wanted: list[str],
         *,
@@ -95,9 +96,9 @@ class Delimited:
                     whole=_last_line_end(file),
                 )
         except pa.ArrowInvalid as error:
-            line = line_of_bad_text(file)
-            what = f"line {line} is not UTF-8" if line else f"{error}"
-            raise SourceError(f"{file.path}: {what}: mend the file, or rename it so that it begins with '_'") from error
+            raise SourceError(
+                f"{file.path}: {error}: mend the file, or rename it so that it begins with '_' to go on without it"
+            ) from error
 
     @staticmethod
     def _flaw(file: Found, row: tuple[int, str], before: int, from_start: bool) -> Flaw:
@@ -196,11 +197,12 @@ def _header(file: Found) -> tuple[bytes, list[str]]:
     return raw, names
 
 
-class _After(io.RawIOBase):
-    """The header, and then the rest of a stream."""
+class _Checked(io.RawIOBase):
+    """The header where it is not in the stream, and the stream, which is UTF-8 or raises: pyarrow would tell less."""
 
-    def __init__(self, header: bytes, stream: BinaryIO) -> None:
-        self._head, self._stream = header, stream
+    def __init__(self, file: Found, head: bytes, stream: BinaryIO) -> None:
+        self._file, self._head, self._stream = file, head, stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def readable(self) -> bool:
         return True
@@ -208,6 +210,14 @@ class _After(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         chunk = self._head[: len(buffer)] or self._stream.read(len(buffer))
         self._head = self._head[len(chunk) :]
+        try:
+            if not chunk.isascii() or self._decoder.getstate()[0] or not chunk:
+                self._decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError:
+            raise SourceError(
+                f"{self._file.path}: line {line_of_bad_text(self._file)} is not UTF-8: mend the file, or rename it so "
+                "that it begins with '_' to go on without it"
+            ) from None
         buffer[: len(chunk)] = chunk
         return len(chunk)
 

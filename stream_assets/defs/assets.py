@@ -1,0 +1,128 @@
+"""One asset a table: its body fills the partitions of the run's range."""
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from stream_assets.core.declaration import Declarations, Table
+from stream_assets.core.planning.decision import decide
+from stream_assets.core.window import TimeWindow
+from stream_assets.defs.facts import facts, said
+from stream_assets.defs.names import WORK_TAG, Names, group_of
+from stream_assets.defs.partitions import Partitions, mapping
+from stream_assets.pipeline import Pipeline, Report
+
+Open = Callable[[object], Pipeline]
+"""Opens the pipeline from a Dagster context's resources."""
+
+
+def build_assets(
+    declarations: Declarations, partitions: Partitions, names: Names, group: str | None, open_from: Open, resource_keys: set[str]
+) -> list[dg.AssetsDefinition]:
+    """Return the assets of every table: windows and days of each stream, and each consumer at its grain."""
+    return [
+        _asset(table, declarations, partitions, names, group, open_from, resource_keys)
+        for table in declarations.tables.values()
+    ]
+
+
+def _asset(
+    table: Table, declarations: Declarations, partitions: Partitions, names: Names, group: str | None, open_from: Open, resource_keys: set[str],
+) -> dg.AssetsDefinition:  # fmt: skip
+    consumer = table.consumer
+
+    @dg.asset(
+        key=names.key(table.name),
+        partitions_def=partitions.of_grain(table.grain),
+        deps=_deps(table, declarations, names),
+        group_name=group_of(table, group),
+        description=_description(table),
+        kinds={"parquet", *({"pandas", "arrow", "duckdb"} & set(consumer.forms.values()) if consumer else {"stream"})} - {"arrow"},
+        owners=list(consumer.owners) if consumer else None,
+        tags=dict(consumer.tags) if consumer else None,
+        metadata=_metadata(table, declarations),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys=resource_keys,
+        output_required=True,
+    )
+    def fill(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        return _fill(context, table, open_from(context.resources), names)
+
+    return fill
+
+
+def _fill(context: dg.AssetExecutionContext, table: Table, pipeline: Pipeline, names: Names) -> dg.MaterializeResult[None]:
+    spans = [pipeline.calendar.parse_key(key, table.grain) for key in context.partition_keys]
+    span = TimeWindow(min(s.start for s in spans), max(s.end for s in spans))
+    tag = context.run.tags.get(WORK_TAG)
+    request = int(tag) if tag else None
+    with pipeline.running(table.name, span, request=request, run_id=context.run_id) as running:
+        report = pipeline.fill(table.name, span, running)
+    context.log.info(str(report))
+    if report.failed:
+        _report_failure(context, table, pipeline, names, report)
+    for outcome in report.outcomes:
+        context.add_asset_metadata(
+            facts(pipeline, outcome), asset_key=names.key(table.name), partition_key=pipeline.calendar.key(outcome.span, table.grain)
+        )
+    return dg.MaterializeResult()
+
+
+def _report_failure(
+    context: dg.AssetExecutionContext, table: Table, pipeline: Pipeline, names: Names, report: Report
+) -> None:
+    """Keep what was committed as materialised, and end the run as failed, naming what was not."""
+    good = [o for o in report.outcomes if o.is_good]
+    for outcome in good:
+        context.log_event(
+            dg.AssetMaterialization(
+                names.key(table.name), partition=pipeline.calendar.key(outcome.span, table.grain), metadata=facts(pipeline, outcome)
+            )
+        )
+    keys = ", ".join(pipeline.calendar.key(o.span, table.grain) for o in report.failed)
+    raise dg.Failure(
+        f"{table.name}: {len(report.failed)} of {len(report.outcomes)} partitions failed ({keys}); {len(good)} are there.\n{said(report.failed)}",
+        allow_retries=False,
+    )
+
+
+def _deps(table: Table, declarations: Declarations, names: Names) -> list[dg.AssetDep]:
+    """Lineage follows grain: windows for 5-minute grain, days for day grain; a consumer reads the consumers it names."""
+    if table.is_days_of_stream and table.stream:
+        return [dg.AssetDep(names.key(table.stream.name), partition_mapping=mapping("day", "5 min"))]
+    if table.consumer is None:
+        return []
+    deps: list[dg.AssetDep] = []
+    for name in table.consumer.inputs:
+        days = table.consumer.lookback.days if table.grain == "day" else 0
+        if declarations.is_stream(name):
+            upstream = name if table.grain == "5 min" else declarations.stream(name).daily
+        else:
+            upstream = name
+        grain = declarations.tables[upstream].grain
+        deps.append(dg.AssetDep(names.key(upstream), partition_mapping=mapping(table.grain, grain, days)))
+    return deps
+
+
+def _description(table: Table) -> str:
+    if table.consumer:
+        return table.consumer.description
+    assert table.stream is not None
+    if table.grain == "5 min":
+        return f"Events of the stream `{table.stream.name}`, by 5-minute window of event time. The open day is filled by these."
+    return f"Events of the stream `{table.stream.name}`, by local day. A closed day is the truth, sealed from its windows or read whole."
+
+
+def _metadata(table: Table, declarations: Declarations) -> dict[str, object]:
+    if table.consumer is None:
+        readers = declarations.readers[table.stream.name] if table.stream else ()
+        return {"read_by": ", ".join(c.name for c in readers) or "nobody yet"}
+    decision = decide(declarations, table.consumer)
+    return {
+        **table.consumer.metadata,
+        "promise": str(decision.promise),
+        "lane": decision.lane,
+        "cadence": decision.cadence.name,
+        "explain": dg.MetadataValue.md(str(decision)),
+    }
+
