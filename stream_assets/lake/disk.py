@@ -7,15 +7,43 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from stream_assets.errors import LakeError
+from stream_assets.errors import LakeError, LakeUnavailable
 
 _NOREPLACE, _EXCHANGE = 1, 2
 _AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
+
+_PASSES = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY,
+    errno.ENOENT, errno.ESTALE,
+}  # fmt: skip
+"""What may be otherwise a minute later; a folder in staging that somebody removed (ENOENT) is made again."""
+
+
+@contextmanager
+def lake_errors(where: Path) -> Iterator[None]:
+    """Turn what the operating system says of a lake's folder into the lake's errors.
+
+    Raises:
+        LakeUnavailable: transient; a full disk or quota, too many open files, an input or output error.
+        LakeError: terminal; not writable, or something else lies where a folder should be.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = f"{where} cannot be written ({error.strerror or error})"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise LakeUnavailable(f"{said}: make room there; nothing was published, and it is tried again") from error
+        if error.errno in _PASSES:
+            raise LakeUnavailable(f"{said}: nothing was published, and it is tried again") from error
+        raise LakeError(f"{said}: the lake's folders must be writable, and nothing else may lie in their place") from error
 
 
 def move_new(source: Path, target: Path) -> None:
@@ -57,6 +85,25 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def hold(folder: Path) -> int:
+    """Mark a folder as in use until the returned descriptor is closed, or its process ends, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return descriptor
+
+
+def is_held(folder: Path) -> bool:
+    """Whether somebody, in any process, holds the folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def refuse_without_exchange(folder: Path) -> None:

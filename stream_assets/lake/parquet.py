@@ -15,24 +15,31 @@ from stream_assets.errors import LakeError
 RECEIPT = b"stream_assets.receipt"
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 1
+ROW_GROUP_ROWS = 10_000
+"""Smaller row groups cost more to write and to find than they save to read."""
 
 
 def write_part(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], receipt: Callable[[], Receipt]) -> Receipt:
-    """Write one partition: a row group (at least) for each of `tables`, then the receipt into the footer.
+    """Write one partition, a row group for each of `tables` (small ones together), then the receipt into the footer.
 
     Args:
         path: a new file; its folder is there.
         schema: of the file; columns that a table lacks become null.
-        tables: in the order of the rows. Memory holds one at a time.
+        tables: in the order of the rows. Memory holds one at a time, and small ones until they make a row group.
         receipt: called once, after the last table.
     """
     metadata = {k: v for k, v in (schema.metadata or {}).items() if k != RECEIPT}
     with pq.ParquetWriter(
         path, schema.with_metadata(metadata), compression=COMPRESSION, compression_level=COMPRESSION_LEVEL
     ) as writer:
+        waiting: list[pa.Table] = []
         for table in tables:
-            if table.num_rows:
-                writer.write_table(fit(table, schema))
+            waiting.append(fit(table, schema))
+            if sum(t.num_rows for t in waiting) >= ROW_GROUP_ROWS:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting.clear()
+        if any(t.num_rows for t in waiting):
+            writer.write_table(pa.concat_tables(waiting))
         said = receipt()
         writer.add_key_value_metadata({RECEIPT.decode(): said.to_json()})
     return said

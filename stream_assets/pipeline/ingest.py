@@ -51,8 +51,9 @@ class WindowContent:
 class Read:
     """One source query over a range, dealt to its windows. A context manager: it may hold spilled rows."""
 
-    def __init__(self, site: Site, stream: StreamSpec, span: TimeWindow) -> None:
+    def __init__(self, site: Site, stream: StreamSpec, span: TimeWindow, *, keep_rejected: bool = True) -> None:
         self._site = site
+        self._keeps_rejected = keep_rejected
         self._stream = stream
         self.span = span
         self.at = site.clock.now()
@@ -98,11 +99,12 @@ class Read:
         return self._router.schema
 
     def windows(self) -> Iterator[WindowContent]:
-        """Yield every window of the range, oldest first; rejected rows are kept beside the lake's tables."""
+        """Yield every window of the range, oldest first; rejected rows are kept beside the lake's tables, if asked."""
         for window, table in self._router.windows():
             kept = deduplicate(table)
             rejected = self._rejected.get(window.start, [])
-            self._keep_rejected(window, rejected)
+            if self._keeps_rejected:
+                self._keep_rejected(window, rejected)
             lost = sum(r.num_rows for r in rejected)
             yield WindowContent(window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -100,10 +100,18 @@ class Pipeline:
 
     # Doing.
 
-    def run(self, *, progress: Progress = silent, rounds: int = 1000) -> Iterator[tuple[Work, list[Report]]]:
+    def run(
+        self, *, begin: Callable[[Work], None] = lambda _: None, progress: Progress = silent, rounds: int = 1000
+    ) -> Iterator[tuple[Work, list[Report]]]:
         """Do everything that is due, in the planner's order, until nothing is; yields each piece of work when done.
 
-        Safe beside other callers and beside Dagster: what is in flight elsewhere is left alone.
+        Safe beside other callers and beside Dagster: what is in flight elsewhere is left alone. Stopped in the middle
+        (by any exception), it gives its lease back.
+
+        Args:
+            begin: told of each piece of work before it is done.
+            progress: told of each partition.
+            rounds: most pieces of work.
         """
         sweep(self.lake.layout, self.clock.now())
         for _ in range(rounds):
@@ -114,7 +122,13 @@ class Pipeline:
                     return
                 work = planned.works[0]
                 lease = self.lake.ledger.work.request(work, self.clock.now())
-            yield work, self.run_work(work, lease.id, progress=progress)
+            try:
+                begin(work)
+                reports = self.run_work(work, lease.id, progress=progress)
+            except BaseException as error:
+                self.lake.ledger.work.drop(lease.id, str(error) or type(error).__name__, self.clock.now())
+                raise
+            yield work, reports
 
     def run_work(self, work: Work, request: int, *, run_id: str = "command", progress: Progress = silent) -> list[Report]:
         """Do one piece of work that was requested: its tables in order; returns a report for each."""

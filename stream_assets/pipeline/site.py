@@ -17,7 +17,8 @@ from tenacity import (
     retry_if_result,
     stop_after_attempt,
     stop_after_delay,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from stream_assets.core.clock import Clock
@@ -82,7 +83,7 @@ class Site:
             place = Retrying(
                 retry=retry_if_result(lambda found: found is None),
                 stop=stop_after_delay(READER_PATIENCE),
-                wait=wait_exponential_jitter(initial=0.1, max=5),
+                wait=wait_exponential(multiplier=0.1, max=5) + wait_random(0, 0.2),
             )(lambda: work.take_place(stream, places, self.clock.now(), READER_LEASE))
         except RetryError:
             raise SourceBusy(

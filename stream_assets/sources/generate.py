@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The arithmetic of synthetic events: every value is a hash of (seed, window, number in the window).
 
 Hashes are the finaliser of SplitMix64 (Steele, Lea and Flood 2014), which is a bijection: ids are unique.
@@ -40,7 +41,9 @@ _MICROSECOND = timedelta(microseconds=1)
 _GRID_US = GRID // _MICROSECOND
 _DAY = timedelta(days=1)
 _MASK = (1 << 64) - 1
-_COUNTRIES = ["US"] * 80 + ["DE"] * 45 + ["GB"] * 35 + ["FR"] * 30 + ["KR"] * 25 + ["BR"] * 21 + ["IN"] * 15 + ["AU"] * 5
+_COUNTRIES = (
+    ["US"] * 80 + ["DE"] * 45 + ["GB"] * 35 + ["FR"] * 30 + ["KR"] * 25 + ["BR"] * 21 + ["IN"] * 15 + ["AU"] * 5
+)
 _EVENTS = ["view"] * 150 + ["cart"] * 56 + ["purchase"] * 40 + ["refund"] * 10
 _DEVICES = ["phone"] * 150 + ["desktop"] * 80 + ["tablet"] * 26
 _DIGITS = np.array([int.from_bytes(f"{n:02x}".encode(), "little") for n in range(256)], dtype="<u2")
@@ -66,7 +69,12 @@ def generate(source: SyntheticEvents, span: TimeWindow, now: datetime) -> Iterat
             visible &= (times >= start) & (times < end)
         amounts = rows.amounts(picked, len(times) - len(copies))
         if not visible.all():
-            times, arrivals, picked, amounts = times[visible], arrivals[visible], picked[visible], amounts[visible]
+            times, arrivals, picked, amounts = (
+                times[visible],
+                arrivals[visible],
+                picked[visible],
+                amounts[visible],
+            )
         if len(times):
             yield _batch(rows, times, arrivals, picked, amounts)
 
@@ -84,9 +92,7 @@ def late_windows(source: SyntheticEvents, since: datetime, until: datetime) -> I
     return Intervals.union_of(touched)
 
 
-def _groups(
-    source: SyntheticEvents, span: TimeWindow, *, late_only: bool = False
-) -> Iterator[tuple[_Micros, _Micros]]:
+def _groups(source: SyntheticEvents, span: TimeWindow, *, late_only: bool = False) -> Iterator[tuple[_Micros, _Micros]]:
     """Yield numbers of consecutive windows with their row counts, about `_BATCH_ROWS` rows at a time."""
     per_window = round(source.rate * GRID.total_seconds() * 1_000_000)
     quiet = source.quiet_hours()
@@ -143,14 +149,15 @@ class _Rows:
         place = self.number - np.repeat(ends - counts, counts)
         per_window = round(source.rate * GRID.total_seconds() * 1_000_000)
         full = [(int(w) + 1) * per_window // 1_000_000 - int(w) * per_window // 1_000_000 for w in windows]
-        late = np.array([
-            min(n, _share(n, source.late_share, source.seed, int(w), salt=1))
-            for n, w in zip(full, windows, strict=True)
-        ])
-        doubled = late + np.array([
-            _share(n, source.duplicate_share, source.seed, int(w), salt=2)
-            for n, w in zip(full, windows, strict=True)
-        ])
+        late = np.array(
+            [
+                min(n, _share(n, source.late_share, source.seed, int(w), salt=1))
+                for n, w in zip(full, windows, strict=True)
+            ]
+        )
+        doubled = late + np.array(
+            [_share(n, source.duplicate_share, source.seed, int(w), salt=2) for n, w in zip(full, windows, strict=True)]
+        )
         self.is_late = place < np.repeat(late, counts)
         self.is_doubled = ~self.is_late & (place < np.repeat(doubled, counts))
         # 24 bits hold the numbers of one window at MAX_RATE (15 million), 40 bits the windows.
@@ -204,13 +211,15 @@ class _Rows:
 def _words(bytes_: npt.NDArray[np.uint8], choices: list[str]) -> Any:
     distinct = list(dict.fromkeys(choices))
     codes = np.array([distinct.index(word) for word in choices], np.int8)[bytes_]
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(distinct)).dictionary_decode()
+    indices: Any = pa.array(codes)
+    words: Any = pa.DictionaryArray.from_arrays(indices, pa.array(distinct))
+    return words.dictionary_decode()
 
 
 def _hexadecimal(ids: _Hashes) -> pa.Array[Any]:
     text = _DIGITS[ids.astype(">u8").view(np.uint8)]
     places = np.arange(0, 16 * len(ids) + 1, 16, dtype=np.int32)
-    return pa.StringArray.from_buffers(len(ids), pa.py_buffer(places), pa.py_buffer(text))
+    return pa.StringArray.from_buffers(len(ids), pa.py_buffer(places.data), pa.py_buffer(text.data))
 
 
 def _batch(

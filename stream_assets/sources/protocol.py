@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from stream_assets.events.conform import Names
 
 PLACE_KEY = b"stream_assets.window"
-"""Schema metadata of a batch of rows whose event time cannot be used: the start of the window they are counted in."""
+"""Schema metadata of a batch of rows whose event time cannot be used: the start of the window they are
+counted in."""
 
 _SECOND = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
@@ -48,8 +49,8 @@ class FileFact:
 
     Attributes:
         path: relative to the source's folder, with `/`.
-        size, mtime_ns: of the version that was read; `size` is less than the file's own where its last line was
-            incomplete, so that the file counts as changed.
+        size, mtime_ns: of the version that was read; `size` is less than the file's own where its last line
+            was incomplete, so that the file counts as changed.
         rows: rows read.
         min_time, max_time: of the usable event times; None without any.
         error: what is wrong with the file, or None.
@@ -57,7 +58,8 @@ class FileFact:
         broken: where the file's unreadable parts may have events; reads of it fail.
         fresh: the windows that received events since the cursor of the look before.
         mended: what was `broken` until that look.
-        mark: fingerprint of the head and the tail of the version, so that a file that only grew is known to have.
+        mark: fingerprint of the head and the tail of the version, so that a file that only grew is known to
+        have.
         last_time: event time of the last row that has one.
         seen: number of the look that remembered the fact; the state gives it, ascending.
     """
@@ -79,7 +81,12 @@ class FileFact:
 
     def to_json(self) -> str:
         """Return the fact as one line of JSON, without `seen`."""
-        raw: dict[str, Any] = {"path": self.path, "size": self.size, "mtime_ns": self.mtime_ns, "rows": self.rows}
+        raw: dict[str, Any] = {
+            "path": self.path,
+            "size": self.size,
+            "mtime_ns": self.mtime_ns,
+            "rows": self.rows,
+        }
         raw |= {"error": self.error, "mark": self.mark}
         for name in ("min_time", "max_time", "last_time"):
             instant: datetime | None = getattr(self, name)
@@ -151,17 +158,19 @@ class MemoryState:
 class Source(Protocol):
     """A place that events come from.
 
-    S1 `read` gives every event of the range that is visible at `now`; the same call gives the same rows again.
-    S2 Reading two ranges gives together what reading their union gives; one call serves a range of any length, in
-       memory bounded by a batch.
+    S1 `read` gives every event of the range that is visible at `now`; the same call gives the same rows
+    again.
+    S2 Reading two ranges gives together what reading their union gives; one call serves a range of any
+       length, in memory bounded by a batch.
     S3 An empty range is an empty answer, and `schema` says its columns.
-    S4 The watermark never goes back while the clock does not, and advances with the clock where nothing happens.
+    S4 The watermark never goes back while the clock does not, and advances with the clock where nothing
+    happens.
     S5 An outage raises a transient error, a bad shape a terminal one. No message shows a credential.
     S6 `arrivals` names every window that received events since the cursor.
     S7 An event is (id, window): copies of one may be given, of which the caller keeps the latest arrival.
 
-    A source is a frozen dataclass of plain fields (str, int, float, bool, timedelta, or None), cheap to make: it
-    opens nothing before it is asked.
+    A source is a frozen dataclass of plain fields (str, int, float, bool, timedelta, or None), cheap to make:
+    it opens nothing before it is asked.
     """
 
     @property
@@ -185,10 +194,11 @@ class Source(Protocol):
     def read(self, window: TimeWindow, *, now: datetime, state: SourceState | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the events with event time in `[start, end)` that are visible at `now`, in any order.
 
-        Columns have the source's own names. A row whose event time cannot be used (null, text that is no instant,
-        before 1970, more than a day ahead) is given in exactly one window, that of the rows around it, so that it
-        is rejected and counted once; such rows come in batches of their own, with that window's start as schema
-        metadata under `PLACE_KEY`. With a `state`, what is known is used to read less.
+        Columns have the source's own names. A row whose event time cannot be used (null, text that is no
+        instant, before 1970, more than a day ahead) is given in exactly one window, that of the rows around
+        it, so that it is rejected and counted once; such rows come in batches of their own, with that
+        window's start as schema metadata under `PLACE_KEY`. With a `state`, what is known is used to read
+        less.
 
         Raises:
             SourceUnavailable: transient; an outage, or something that is being written just now.
@@ -201,10 +211,11 @@ class Source(Protocol):
         ...
 
     def arrivals(self, cursor: str | None, *, now: datetime, state: SourceState | None = None) -> Arrivals | None:
-        """Name the windows that received events after `cursor` and up to `now`; None: this source cannot tell.
+        """Name the windows that received events in `(cursor, now]`; None where the source cannot tell.
 
-        Without a cursor, everything that the source can still tell of. Ask before planning a tick's reads: what is
-        read afterwards and arrived in between is named once more next time, which costs a read and changes nothing.
+        Without a cursor, everything that the source can still tell of. Ask before planning a tick's reads:
+        what is read afterwards and arrived in between is named once more next time, which costs a read and
+        changes nothing.
         """
         ...
 

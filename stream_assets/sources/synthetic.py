@@ -27,11 +27,11 @@ _MEMORY = timedelta(days=7)
 class SyntheticEvents:
     """A shop's events, a pure function of seed and event time.
 
-    Columns: `event_id` (16 hexadecimal digits), `event_time`, `arrival_time`, `user_id` (int64, 1 to 100,000),
-    `country`, `event_type`, `device` (text) and `amount` (float64, 5.00 to 500.00). Rows are out of order within
-    their window. An event arrives less than `lateness` after it happened; a late one arrives, as its arrival time
-    says, up to 6 hours after its window has settled; a duplicate is a second copy of an event under the same id
-    that arrives shortly after the first, one in four with a corrected amount.
+    Columns: `event_id` (16 hexadecimal digits), `event_time`, `arrival_time`, `user_id` (int64, 1 to
+    100,000), `country`, `event_type`, `device` (text) and `amount` (float64, 5.00 to 500.00). Rows are out of
+    order within their window. An event arrives less than `lateness` after it happened; a late one arrives, as
+    its arrival time says, up to 6 hours after its window has settled; a duplicate is a second copy of an
+    event under the same id that arrives shortly after the first, one in four with a corrected amount.
 
     Attributes:
         rate: events per second, duplicates not counted; at most 50,000.
@@ -39,7 +39,8 @@ class SyntheticEvents:
         lateness: distance of the watermark behind the clock.
         late_share: share of the events that arrive after their window has settled.
         duplicate_share: share of the events that are given twice.
-        quiet: a part of every UTC day without events, like `02:00-02:30`, on the 5-minute grid; empty for none.
+        quiet: a part of every UTC day without events, like `02:00-02:30`, on the 5-minute grid; empty for
+        none.
     """
 
     rate: float = 50.0
@@ -78,21 +79,31 @@ class SyntheticEvents:
         return utc(now) - self.lateness
 
     def read(
-        self, window: TimeWindow, *, now: datetime, state: SourceState | None = None
+        self,
+        window: TimeWindow,
+        *,
+        now: datetime,
+        state: SourceState | None = None,  # noqa: ARG002
     ) -> Iterator[pa.RecordBatch]:
         """Yield the events of `[start, end)` that have arrived by `now`, in batches of about 100,000 rows."""
         from stream_assets.sources.generate import generate
 
         return generate(self, window, utc(now))
 
-    def schema(self, *, now: datetime) -> pa.Schema:
+    def schema(self, *, now: datetime) -> pa.Schema:  # noqa: ARG002
         """Return the eight columns."""
         from stream_assets.sources.generate import SCHEMA
 
         return SCHEMA
 
-    def arrivals(self, cursor: str | None, *, now: datetime, state: SourceState | None = None) -> Arrivals:
-        """Name the windows of the late events that arrived in `(cursor, now]`; without a cursor, of the last 7 days.
+    def arrivals(
+        self,
+        cursor: str | None,
+        *,
+        now: datetime,
+        state: SourceState | None = None,  # noqa: ARG002
+    ) -> Arrivals:
+        """Name the windows of the late events that arrived in `(cursor, now]`; no cursor: in the last 7 days.
 
         Raises:
             SourceError: terminal; the cursor is none of this source.

@@ -22,8 +22,8 @@ def source_from_url(url: str) -> Source:
     options are the fields of `SyntheticEvents` and `FileEvents`; durations are written like `2min`.
 
     Raises:
-        DeclarationError: terminal; an unknown scheme or option, or a value that is none. The message names no value
-            of an unknown scheme or option, which may be a credential.
+        DeclarationError: terminal; an unknown scheme or option, or a value that is none. The message names no
+            value of an unknown scheme or option, which may be a credential.
     """
     try:
         parts = urlsplit(url.strip())

@@ -1,4 +1,4 @@
-"""For tests, ours and those of projects: a settable clock, and the suites that every source and lake store must pass."""
+"""For tests, ours and those of projects: a settable clock, and the suite that every source must pass."""
 
 from stream_assets.testing.clock import SettableClock
 

@@ -1,21 +1,23 @@
 """The promises S1 to S7 of `sources.protocol.Source` as checks. A new source enrols by registering a case.
 
-    @register("kafka")
-    def kafka(folder: Path) -> SourceCase: ...
+@register("kafka")
+def kafka(folder: Path) -> SourceCase: ...
 
-    @pytest.mark.parametrize("promise", PROMISES)
-    @pytest.mark.parametrize("name", registered())
-    def test_promise(name, promise, tmp_path):
-        PROMISES[promise](registered()[name](tmp_path))
+@pytest.mark.parametrize("promise", PROMISES)
+@pytest.mark.parametrize("name", registered())
+def test_promise(name, promise, tmp_path):
+    PROMISES[promise](registered()[name](tmp_path))
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -85,8 +87,6 @@ def content(
     events, rejected, total = 0, 0, Digest()
     for batch in case.source.read(window, now=now, state=state):
         done = conform(batch, case.source.names, window, now)
-        for instant in (done.table.column(EVENT_TIME)[0], done.table.column(EVENT_TIME)[-1]) if done.table.num_rows else ():
-            assert instant.as_py() in window, f"{instant} is not in {window}"
         events += done.table.num_rows
         rejected += done.rejected.num_rows
         total += digest(done.table)
@@ -105,7 +105,7 @@ def every_row_is_in_the_range(case: SourceCase) -> None:
     for window in list(case.span.windows())[:20]:
         for batch in case.source.read(window, now=case.now):
             table = conform(batch, case.source.names, window, case.now).table
-            times = table.column(EVENT_TIME).to_pylist()
+            times: list[Any] = table.column(EVENT_TIME).to_pylist()
             assert all(time in window for time in times)
 
 
@@ -148,7 +148,7 @@ def the_watermark_never_goes_back_and_follows_the_clock(case: SourceCase) -> Non
 
 
 def arrivals_are_named_and_none_is_forgotten(case: SourceCase) -> None:
-    """S6: also to one that asks with an old cursor again, because it died before it could keep the new one."""
+    """S6: also to one that asks with an old cursor again, because it died before it kept the new one."""
     state = case.state()
     first = case.source.arrivals(None, now=case.now, state=state)
     if first is None:
@@ -225,12 +225,13 @@ def _refuses(case: SourceCase, make: Callable[[], object], kind: type[Exception]
     state = case.state()
     content(case, case.span, state=state)
     make()
+    raised: Exception | None = None
     try:
         content(case, case.span, state=state)
     except kind as error:
-        assert case.secret is None or case.secret not in str(error)
-    else:
-        raise AssertionError(f"read raised no {kind.__name__}")
+        raised = error
+    assert raised is not None, f"read raised no {kind.__name__}"
+    assert case.secret is None or case.secret not in str(raised)
 
 
 def _cuts(span: TimeWindow, *, on_grid: bool) -> list[TimeWindow]:
@@ -241,4 +242,4 @@ def _cuts(span: TimeWindow, *, on_grid: bool) -> list[TimeWindow]:
     else:
         inner = sorted(span.start + dice.random() * span.duration for _ in range(3))
     edges = [span.start, *inner, span.end]
-    return [TimeWindow(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [TimeWindow(a, b) for a, b in itertools.pairwise(edges)]

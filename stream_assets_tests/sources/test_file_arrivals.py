@@ -172,7 +172,7 @@ def test_a_known_file_without_the_window_is_not_opened(tmp_path: Path) -> None:
     source, state = FileEvents(str(tmp_path)), MemoryState()
     look(source, None, state)
     before = path.stat()
-    path.write_bytes(b"\xff" * before.st_size)
+    path.write_bytes(b"\xff" * (before.st_size - 1) + b"\n")
     os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
     assert count(source, TimeWindow(TEN + timedelta(minutes=30), TEN + timedelta(minutes=35)), state) == 1
     with pytest.raises(SourceError):
@@ -236,7 +236,19 @@ def test_a_cursor_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_fact_survives_json() -> None:
     spans = Intervals.of(TimeWindow(TEN, TEN + GRID), TimeWindow(TEN + 3 * GRID, TEN + 9 * GRID))
     fact = FileFact(
-        "a/b.jsonl", 10, 123456789, 5, TEN, TEN + timedelta(microseconds=7), "line 3", spans, spans, spans, spans, "ab", TEN
+        "a/b.jsonl",
+        10,
+        123456789,
+        5,
+        TEN,
+        TEN + timedelta(microseconds=7),
+        "line 3",
+        spans,
+        spans,
+        spans,
+        spans,
+        "ab",
+        TEN,
     )
     assert FileFact.from_json(fact.to_json(), seen=4) == replace(fact, seen=4)
     empty = FileFact("a", 0, 0)

@@ -56,7 +56,14 @@ def window_at(minute: float) -> TimeWindow:
 def test_nested_folders_are_read_and_temporary_and_hidden_files_are_not(tmp_path: Path) -> None:
     put(tmp_path, "a/b/1.jsonl", event(1))
     put(tmp_path, "2.ndjson.gz", event(2))
-    for name in (".hidden.jsonl", "_bad.jsonl", "3.jsonl.tmp", "_staging/4.jsonl", ".git/5.jsonl", "README.txt"):
+    for name in (
+        ".hidden.jsonl",
+        "_bad.jsonl",
+        "3.jsonl.tmp",
+        "_staging/4.jsonl",
+        ".git/5.jsonl",
+        "README.txt",
+    ):
         put(tmp_path, name, event(3))
     assert ids(FileEvents(str(tmp_path))) == ["e1", "e2"]
 
@@ -225,7 +232,7 @@ def test_a_file_without_any_usable_time_is_counted_where_it_changed(tmp_path: Pa
 
 
 def test_a_line_that_is_not_json_is_named_and_stops_its_own_windows_alone(tmp_path: Path) -> None:
-    lines: list[dict[str, Any] | str] = [event(n) for n in range(0, 60)]
+    lines: list[dict[str, Any] | str] = [event(n) for n in range(60)]
     lines[16] = '{"event_id": "e16", "event_time":'
     put(tmp_path, "1.jsonl", *lines)
     for state in (None, MemoryState()):
@@ -263,7 +270,10 @@ def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path, kind: str) -> No
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
-    for name, text in (("1.jsonl", json.dumps(event(1))), ("1.csv", "event_id,event_time\ne1,2026-03-01T10:01:00Z")):
+    for name, text in (
+        ("1.jsonl", json.dumps(event(1))),
+        ("1.csv", "event_id,event_time\ne1,2026-03-01T10:01:00Z"),
+    ):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\n")
     assert ids(FileEvents(str(tmp_path))) == ids(FileEvents(str(tmp_path), "csv")) == ["e1"]
 
@@ -292,7 +302,10 @@ def test_a_truncated_gzip_stops_what_its_rest_may_hold_and_no_later_window(tmp_p
 
 
 def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"event_id": [1], "event_time": pa.array([TEN], pa.timestamp("us", "UTC"))}), tmp_path / "1.parquet")
+    pq.write_table(
+        pa.table({"event_id": [1], "event_time": pa.array([TEN], pa.timestamp("us", "UTC"))}),
+        tmp_path / "1.parquet",
+    )
     whole = (tmp_path / "1.parquet").read_bytes()
     for broken in (whole[:-30], whole[:3], b"PAR1" + b"\0" * 300 + b"PAR1"):
         (tmp_path / "1.parquet").write_bytes(broken)
@@ -322,7 +335,13 @@ def test_a_last_line_that_is_not_whole_is_transient_where_it_may_matter(tmp_path
         path = put(tmp_path, "1.jsonl", event(1), event(8))
         rest = '{"event_id": "e9", "event_ti', f'me": "{(TEN + timedelta(minutes=9)).isoformat()}"}}\n'
     else:
-        path = put(tmp_path, "1.csv", "event_id,event_time,x", "e1,2026-03-01T10:01:00Z,1", "e8,2026-03-01T10:08:00Z,1")
+        path = put(
+            tmp_path,
+            "1.csv",
+            "event_id,event_time,x",
+            "e1,2026-03-01T10:01:00Z,1",
+            "e8,2026-03-01T10:08:00Z,1",
+        )
         rest = "e9,2026-03-01T10", ":09:00Z,1\n"
     with path.open("a") as stream:
         stream.write(rest[0])

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from stream_assets.core.cadence import DAILY, DAY_MARGIN, Cadence
-from stream_assets.core.declaration import Consumer, Declarations, StreamSpec, Table
+from stream_assets.core.declaration import Consumer, Declarations, Table
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning.state import Failure, LedgerState, TableState
 from stream_assets.core.window import Calendar, TimeWindow
@@ -39,26 +39,22 @@ def horizons(
     A day is open until its last window has settled and its turn to be sealed has come (`DAY_MARGIN` later).
     """
     demand = declarations.demand(state.paused)
-    settled_of = {s.name: _settled(s, state, calendar) for s in declarations.streams}
     found: dict[str, Horizon] = {}
     for name, cadences in demand.items():
-        streams = declarations.streams_of(name)
-        settled = min(settled_of[s] for s in streams)
+        streams = [declarations.stream(s) for s in declarations.streams_of(name)]
+        settled = min(state.watermarks.get(s.name, state.start) for s in streams)
         day_settled = min(settled, now - declarations.settling(name) - DAY_MARGIN)
-        by = {c: c.last_boundary(day_settled if c.is_batch else settled, calendar) for c in cadences}
+        # The clock passes the end of a finished history, its boundaries do not: so its last day is closed, and the
+        # days after the last boundary of a cadence of several days are wanted once the next one has passed.
+        end = min((calendar.midnight(s.end) for s in streams if s.end), default=max(settled, now))
+        by = {c: min(end, c.last_boundary(day_settled if c.is_batch else settled, calendar)) for c in cadences}
         found[name] = Horizon(
-            open_from=max(state.start, calendar.day_around(day_settled).start),
+            open_from=max(state.start, calendar.day_around(min(end, day_settled)).start),
             upto=max(by.values(), default=state.start),
             windows_upto=max((b for c, b in by.items() if not c.is_batch), default=state.start),
             by=by,
         )
     return found
-
-
-def _settled(stream: StreamSpec, state: LedgerState, calendar: Calendar) -> datetime:
-    settled = state.watermarks.get(stream.name, state.start)
-    # One instant past a finished history, so that its last day is closed and nothing after it is wanted.
-    return min(settled, calendar.midnight(stream.end)) if stream.end else settled
 
 
 def delivered(name: str, declarations: Declarations, state: LedgerState) -> Intervals:

@@ -12,7 +12,7 @@ from stream_assets.core.freshness import words
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning.due import Rule, delivered, owners
 from stream_assets.core.planning.state import LedgerState
-from stream_assets.core.window import GRID, Calendar, Grain, TimeWindow
+from stream_assets.core.window import GRAINS, GRID, Calendar, Grain, TimeWindow
 
 HEAL = "heal"
 HANDOVER = timedelta(minutes=10)
@@ -116,32 +116,36 @@ class _Planner:
     def _is_silent(self, cadence: Cadence) -> bool:
         """Whether `heal` has been awake for ten minutes in which the cadence's automation has not looked."""
         awake = self.state.heal_awake_since
+        last = self.state.ticked.get(HEAL)
+        if awake is None or last is None or last <= self.now - HANDOVER:
+            # After an outage both have slept: the cadence's own automation is given its ten minutes first.
+            return False
         ticked = self.state.ticked.get(cadence.name)
-        return (
-            awake is not None
-            and awake <= self.now - HANDOVER
-            and (ticked is None or ticked <= self.now - HANDOVER)
-        )
+        return awake <= self.now - HANDOVER and (ticked is None or ticked <= self.now - HANDOVER)
 
-    # Closed days: the newest one at its boundary by the batch cadences, all else by `heal`.
+    # Closed days: the newest ones at their boundary by the batch cadences, all else by `heal`.
 
     def _boundary(self, asked: list[tuple[str, TimeWindow]]) -> list[Work]:
         works: list[Work] = []
         for cadence in self.declarations.cadences:
             if not cadence.is_batch or cadence.name in self.state.stopped:
                 continue
-            newest = self._newest_day(cadence)
+            newest = self._newest_days(cadence)
             if newest and self._has_its_turn(cadence, newest):
-                due = self._closed_due("day", newest, asked, cadence)
+                # Cadences that meet at one boundary share the days of streams: the tightest asks for them.
+                taken = asked + [(t, work.span) for work in works for t in work.tables]
+                due = self._closed_due("day", newest, taken, cadence)
                 works += self._works(cadence.name, "day", due, is_catch_up=False)
         return works
 
-    def _newest_day(self, cadence: Cadence) -> TimeWindow | None:
+    def _newest_days(self, cadence: Cadence) -> TimeWindow | None:
+        """Return the days between the cadence's last boundary, where the newest closed day ends at one, and the one before."""
         ends = [h.open_from for h in self.rule.horizons.values()]
         end = max(ends, default=self.state.start)
-        if end <= self.state.start or not cadence.is_due_on(self.calendar.day_of(end)):
+        today = self.calendar.day_of(end)
+        if end <= self.state.start or not cadence.is_due_on(today):
             return None
-        return self.calendar.day_around(end - GRID)
+        return TimeWindow(max(self.state.start, self.calendar.midnight(today - cadence.step)), end)
 
     def _has_its_turn(self, cadence: Cadence, newest: TimeWindow) -> bool:
         settling = max((s.settling for s in self.declarations.streams), default=timedelta(0))
@@ -153,16 +157,18 @@ class _Planner:
         if any(work.is_catch_up for work in self.state.in_flight):
             return []
         all_time = TimeWindow(self.state.start, max(self.now, self.state.start))
-        chunks: list[tuple[TimeWindow, Grain]] = []
-        for grain in ("day", "5 min"):
-            need = Intervals.union_of(s for spans in self._closed_due(grain, all_time, asked).values() for s in spans)
-            if need:
-                chunks.append((self._newest_chunk(need), grain))
-        for chunk, grain in sorted(chunks, key=lambda c: (c[0].end, c[1] == "day"), reverse=True):
-            due = self._closed_due(grain, chunk, asked)
-            works = self._works(HEAL, grain, due, is_catch_up=True)
+        need: dict[Grain, Intervals] = {
+            grain: Intervals.union_of(s for spans in self._closed_due(grain, all_time, asked).values() for s in spans)
+            for grain in GRAINS
+        }
+        while any(need.values()):
+            chunks = [(self._newest_chunk(spans), grain) for grain, spans in need.items() if spans]
+            chunk, grain = max(chunks, key=lambda c: (c[0].end, c[1] == "day"))
+            works = self._works(HEAL, grain, self._closed_due(grain, chunk, asked), is_catch_up=True)
             if works:
                 return works[-1:]
+            # A lookback may need older days than these first.
+            need[grain] -= Intervals.of(chunk)
         return []
 
     def _newest_chunk(self, need: Intervals) -> TimeWindow:

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.window import TimeWindow
-from stream_assets.errors import LakeError, SourceUnavailable
+from stream_assets.core.window import TimeWindow, utc
+from stream_assets.errors import LakeError, LakeUnavailable
 
 BUSY_TIMEOUT = timedelta(seconds=60)
 
 Row = sqlite3.Row
 
+_PASSES = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+}  # fmt: skip
+_STAYS = {
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
+}  # fmt: skip
+
 
 def text(instant: datetime) -> str:
-    """Return an instant as the ledger keeps it."""
-    return instant.isoformat()
+    """Return an instant as the ledger keeps it: UTC text that sorts in time order."""
+    return utc(instant).isoformat()
 
 
 def instant(value: str) -> datetime:
@@ -31,75 +42,183 @@ def instant(value: str) -> datetime:
 
 
 class Database:
-    """A SQLite file in WAL mode. Safe for many threads and processes; reads outside a transaction see the last commit."""
+    """A SQLite file in WAL mode. Safe for many threads and processes; reads outside a transaction see the last commit.
+
+    Every thread has a connection of its own, and a forked child opens new ones: an inherited connection would share
+    the parent's place in the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
 
     def create(self) -> None:
-        """Make the tables that are not there yet; idempotent."""
-        self._connection.executescript(files("stream_assets.lake.ledger").joinpath("schema.sql").read_text())
+        """Make the file and the tables that are not there yet; idempotent, also where several processes do it at once."""
+        self._local.connection = self._connect("rwc")
+        schema = files("stream_assets.lake.ledger").joinpath("schema.sql").read_text()
+        with self.transaction():
+            for statement in schema.split(";"):
+                self.change(statement)
 
     @property
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            try:
-                connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT.total_seconds(), isolation_level=None)
-                connection.row_factory = Row
+    def _connection(self) -> _Connection:
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        if connection is None or connection.pid != os.getpid():
+            connection = self._local.connection = self._connect("rw")
+        return connection
+
+    def _connect(self, mode: str) -> _Connection:
+        self._local.undo = []
+        with self._errors():
+            connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT.total_seconds(),
+                isolation_level=None, factory=_Connection, check_same_thread=False,
+            )  # fmt: skip
+            connection.row_factory = Row
+            # Several that make one ledger at once may collide here, and SQLite does not wait for this change by itself.
+            connection.execute("pragma locking_mode=normal")
+            if connection.execute("pragma journal_mode").fetchone()[0] != "wal":
+                connection.execute("begin immediate").connection.execute("commit")
                 connection.execute("pragma journal_mode=wal")
-                connection.execute("pragma synchronous=full")
-            except sqlite3.Error as error:
-                raise LakeError(f"the ledger {self.path} cannot be opened ({error}): check that the lake is writable") from error
-            self._local.connection = connection
+            connection.execute("pragma synchronous=full")
+            connection.inode = self._inode()
+        _remember(connection)
         return connection
 
     def close(self) -> None:
         """Close this thread's connection; the next use opens it again."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None:
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None and connection.pid == os.getpid():
             connection.close()
-            self._local.connection = None
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether this thread is inside a transaction."""
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        return connection is not None and connection.pid == os.getpid() and connection.in_transaction
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, undo: Callable[[], None] | None = None) -> Iterator[None]:
         """Everything inside is one change: all of it, or on an exception nothing. Inside another one it is part of that.
 
+        Args:
+            undo: takes back what was done on disk beside the change. It is called when the change fails, while nobody
+                else can write yet; where even that is impossible the disk stays ahead, as after a crash.
+
         Raises:
-            SourceUnavailable: transient; the ledger stayed locked for a minute, or the disk is full.
+            LakeUnavailable: transient; the ledger stayed locked for a minute, or the disk is full.
+            LakeError: terminal; the ledger cannot be written, is damaged, or is gone.
         """
         connection = self._connection
-        if connection.in_transaction:
-            yield
-            return
+        undos: list[Callable[[], None]] = self._local.undo
+        known = len(undos)
+        is_outer = not connection.in_transaction
+        if is_outer:
+            self._refuse_other_file(connection)
+        with self._errors():
+            connection.execute("begin immediate" if is_outer else "savepoint part")
+        if undo is not None:
+            undos.append(undo)
         try:
-            connection.execute("begin immediate")
-        except sqlite3.OperationalError as error:
-            raise SourceUnavailable(f"the ledger {self.path} could not be written ({error}): it is tried again") from error
-        try:
             yield
-            connection.execute("commit")
+            with self._errors():
+                connection.execute("commit" if is_outer else "release part")
         except BaseException:
+            while len(undos) > known:
+                step = undos.pop()
+                if connection.in_transaction:
+                    step()
             if connection.in_transaction:
-                connection.execute("rollback")
+                connection.execute("rollback" if is_outer else "rollback to part")
+                if not is_outer:
+                    connection.execute("release part")
             raise
+        if is_outer:
+            undos.clear()
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a query."""
-        return self._connection.execute(sql, values).fetchall()
+        with self._errors():
+            return self._connection.execute(sql, values).fetchall()
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         """Return the first row of a query; None without one."""
-        return self._connection.execute(sql, values).fetchone()
+        with self._errors():
+            return self._connection.execute(sql, values).fetchone()
 
     def change(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Run one statement that changes rows, and return the last row's id."""
-        return self._connection.execute(sql, values).lastrowid or 0
+        with self._errors():
+            return self._connection.execute(sql, values).lastrowid or 0
 
     def change_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
         """Run one statement once for each of `values`."""
-        self._connection.executemany(sql, values)
+        with self._errors():
+            self._connection.executemany(sql, values)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in _PASSES:
+                raise LakeUnavailable(f"the ledger {self.path} cannot be used now ({error}): it is tried again") from error
+            if code in _STAYS:
+                raise LakeError(
+                    f"the ledger {self.path} cannot be used ({error}): check that the lake is there, is writable and is whole "
+                    "(`stream-assets verify`)"
+                ) from error
+            raise
+
+    def _inode(self) -> int:
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return 0
+
+    def _refuse_other_file(self, connection: _Connection) -> None:
+        """Whoever removes a lake leaves its open connections writing into a file without a name."""
+        if connection.inode != self._inode():
+            self.close()
+            raise LakeError(f"the ledger {self.path} was removed or replaced while it was open: open the lake again")
+
+
+class _Connection(sqlite3.Connection):
+    """Knows its process and its file, and closes when its thread forgets it."""
+
+    pid: int
+    inode: int
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.pid = os.getpid()
+        self.inode = 0
+
+    def __del__(self) -> None:
+        if self.pid == os.getpid():
+            self.close()
+
+
+_open: WeakSet[_Connection] = WeakSet()
+_guard = threading.Lock()
+
+
+def _remember(connection: _Connection) -> None:
+    with _guard:
+        _open.add(connection)
+
+
+def _leave_to_parent() -> None:
+    """Keep a forked child from ever closing what it inherited: SQLite would tidy up files that the parent uses."""
+    for connection in list(_open):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    _open.clear()
+    _guard.release()
+
+
+os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_leave_to_parent)
 
 
 def spans(rows: Iterable[Row]) -> Iterator[TimeWindow]:

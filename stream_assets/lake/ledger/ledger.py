@@ -92,6 +92,14 @@ class Ledger:
         """Return all tables that the lake has met, with their grains."""
         return {row["name"]: row["grain"] for row in self.database.rows("select name, grain from tbl")}
 
+    def days_of(self, table: str) -> str | None:
+        """Return the name of the table of days of the stream whose windows `table` holds; None for any other table."""
+        row = self.database.row(
+            "select name from tbl where stream = (select stream from tbl where name = ? and grain = '5 min') and grain = 'day'",
+            (table,),
+        )
+        return row["name"] if row else None
+
     # What is there.
 
     def seq(self) -> int:

@@ -118,6 +118,14 @@ class WorkRecords:
                 ),
             )  # fmt: skip
 
+    def drop(self, id: int, error: str, now: datetime) -> None:
+        """Give work back that will not go on, whichever of its tables is done; what is finished stays as it is."""
+        self._database.change(
+            "update work set state = 'failed', error = coalesce(error, ?), finished_at = ?, lease_expires_at = null"
+            " where id = ? and state in ('requested', 'running')",
+            (error, text(now), id),
+        )
+
     def is_in_flight(self, id: int, now: datetime) -> bool:
         """Whether the work with this id holds a living lease."""
         row = self._database.row("select 1 from work where id = ? and lease_expires_at > ?", (id, text(now)))

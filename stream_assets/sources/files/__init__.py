@@ -30,21 +30,22 @@ _KINDS = ("text", "int", "float", "bool")
 
 @dataclass(frozen=True, slots=True)
 class FileEvents:
-    """Events in the files of a folder and its subfolders, JSON lines, CSV or Parquet; the first two also as gzip.
+    """Events in the files of a folder and its subfolders: JSON lines, CSV (both also gzip) or Parquet.
 
-    A file belongs to the source by its suffix (`SUFFIXES`). Names that begin with `.` or `_` or end in `.tmp`, and
-    folders of such names, are left alone: write a file under such a name and rename it once it is whole. A link
-    out of the folder is refused.
+    A file belongs to the source by its suffix (`SUFFIXES`). Names that begin with `.` or `_` or end in
+    `.tmp`, and
+    folders of such names, are left alone: write a file under such a name and rename it once it is whole. A
+    link out of the folder is refused.
 
-    A file may grow, be replaced, or be moved in from elsewhere; it is known by path, size and modification time. A
-    change that leaves all three as they were is not noticed. A file that is gone is not missed: what was published
-    stays published.
+    A file may grow, be replaced, or be moved in from elsewhere; it is known by path, size and modification
+    time. A change that leaves all three as they were is not noticed. A file that is gone is not missed: what
+    was published stays published.
 
-    JSON lines: text stays text, also where it looks like a date. CSV: commas, one header line, UTF-8, `""` inside
-    quotes; an empty cell without quotes is null, and nothing else is (`NA` is text). The id and the times are
-    always text. Any other column is a number (or `true`/`false`) only if every cell of the file's first block
-    (4 MiB) is written as one, without leading zeros, and text otherwise; a later cell that does not fit is an
-    error that names it. Say `types` where files would be taken differently.
+    JSON lines: text stays text, also where it looks like a date. CSV: commas, one header line, UTF-8, `""`
+    inside quotes; an empty cell without quotes is null, and nothing else is (`NA` is text). The id and the
+    times are always text. Any other column is a number (or `true`/`false`) only if every cell of the file's
+    first block (4 MiB) is written as one, without leading zeros, and text otherwise; a later cell that does
+    not fit is an error that names it. Say `types` where files would be taken differently.
 
     Times are timestamps with a time zone, or ISO 8601 text with an offset.
 
@@ -74,7 +75,7 @@ class FileEvents:
         columns = [self.id, self.time, *([] if self.arrival is None else [self.arrival])]
         if not all(columns) or len(set(columns)) < len(columns):
             raise DeclarationError(
-                f"files: id, time and arrival must name different columns, not {', '.join(map(repr, columns))}"
+                f"files: id, time and arrival must be different columns, not {', '.join(map(repr, columns))}"
             )
         self.column_types()
 
@@ -99,13 +100,11 @@ class FileEvents:
         """Return `now` - `lateness`: the clock alone, so an idle folder's watermark advances too."""
         return utc(now) - self.lateness
 
-    def read(
-        self, window: TimeWindow, *, now: datetime, state: SourceState | None = None
-    ) -> Iterator[pa.RecordBatch]:
+    def read(self, window: TimeWindow, *, now: datetime, state: SourceState | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the events of `[start, end)` of the files that are there.
 
-        A line that is no JSON object (or a CSV row with cells missing) stops the reads that include the place of
-        the rows around it; a file whose rest cannot be read, those from its last good row to the file's
+        A line that is no JSON object (or a CSV row with cells missing) stops the reads that include the place
+        of the rows around it; a file whose rest cannot be read, those from its last good row to the file's
         modification time. Reads elsewhere go on without it.
 
         Raises:
@@ -116,7 +115,7 @@ class FileEvents:
 
         return read(self, window, now=utc(now), state=state)
 
-    def schema(self, *, now: datetime) -> pa.Schema | None:
+    def schema(self, *, now: datetime) -> pa.Schema | None:  # noqa: ARG002
         """Return the columns of the last file by name, or None for an empty folder."""
         from stream_assets.sources.files.reading import schema
 
@@ -125,9 +124,10 @@ class FileEvents:
     def arrivals(self, cursor: str | None, *, now: datetime, state: SourceState | None = None) -> Arrivals | None:
         """Name the windows that have events of the new and changed files; None without a `state`.
 
-        Of a JSON lines or CSV file that only grew, those of the new lines; of any other changed file all that it
-        has or had. Looks at new and changed files only, at most about 1 GiB of them a call: the rest is the next
-        call's. A file that cannot be read is remembered as such and stops the reads of its windows, not this look.
+        Of a JSON lines or CSV file that only grew, those of the new lines; of any other changed file all that
+        it has or had. Looks at new and changed files only, at most about 1 GiB of them a call: the rest is
+        the next call's. A file that cannot be read is remembered as such and stops the reads of its windows,
+        not this look.
 
         Raises:
             SourceError: terminal; no such folder, a link out of it, or a cursor that is none of this source.

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Which windows the new and changed files touch."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceError, SourceUnavailable
 from stream_assets.sources.files.listing import Found, list_files
 from stream_assets.sources.files.opening import mark
@@ -26,9 +28,10 @@ _REMEMBERED_AT_ONCE = 256
 def arrivals(source: FileEvents, cursor: str | None, *, now: datetime, state: SourceState) -> Arrivals:
     """Look at new and changed files; see `FileEvents.arrivals`.
 
-    The cursor is the number of the last look that it has been told of. A fact keeps the windows that its looks
-    found since, until a cursor comes back that proves that they were handed over: a caller that dies between a
-    look and its own commit is told again.
+    The cursor is the number of the last look that it has been told of. A fact keeps the windows that its
+    looks
+    found since, until a cursor comes back that proves that they were handed over: a caller that dies between
+    a look and its own commit is told again.
     """
     since = _number(cursor)
     known = state.files()
@@ -81,7 +84,9 @@ def _handed_over(fact: FileFact, old: FileFact | None, since: int) -> FileFact:
 
 
 def _since(facts: Iterable[FileFact], since: int, now: datetime) -> Arrivals:
-    fresh, mended, last = [], [], since
+    fresh: list[TimeWindow] = []
+    mended: list[TimeWindow] = []
+    last = since
     for fact in facts:
         if fact.seen > since:
             fresh.extend(fact.fresh)

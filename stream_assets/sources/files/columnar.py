@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Parquet files, a batch at a time, without the row groups whose statistics say that they do not matter."""
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Columnar:
     within: TimeWindow | None = None
     latest: datetime = EPOCH
 
-    def __call__(self, file: Found, *, offset: int = 0, times_only: bool = False) -> Iterator[Piece]:
+    def __call__(self, file: Found, *, offset: int, times_only: bool) -> Iterator[Piece]:  # noqa: ARG002
         """Yield the file's rows; a `piece.Reader`. `offset` must be 0."""
         if not file.size:
             raise SourceUnavailable(f"{file.path} is empty, so it is still being written: try again")
@@ -69,7 +70,7 @@ class Columnar:
         if self.within is None:
             return every
         spans = [self._span(parquet.metadata.row_group(number)) for number in every]
-        # The place of a row without a usable time depends on the rows before it, so they must be read as well.
+        # Where a row without a usable time belongs depends on the rows before it: they must be read too.
         if any(span is None or span[0] < EPOCH or span[1] > self.latest for span in spans):
             return every
         start, end = self.within.start, self.within.end
@@ -91,6 +92,7 @@ class Columnar:
 
 def _broken(file: Found, error: BaseException) -> SourceError:
     return SourceError(
-        f"{file.path} is no whole Parquet file ({str(error).splitlines()[0]}): write it again under a name that ends in "
-        ".tmp and rename it when it is whole, or rename it so that it begins with '_' to go on without it"
+        f"{file.path} is no whole Parquet file ({str(error).splitlines()[0]}): write it again under a name "
+        "that ends in .tmp and rename it when it is whole, or rename it so that it begins with '_' to go on "
+        "without it"
     )

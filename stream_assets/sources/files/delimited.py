@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """CSV: read as text by pyarrow, and given types by rules that do not depend on where a block ends."""
 
 from __future__ import annotations
@@ -7,21 +8,19 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from stream_assets.errors import SourceError
+from stream_assets.sources.files.kinds import KINDS, as_kind, misfit
 from stream_assets.sources.files.listing import Found
-from stream_assets.sources.files.opening import IncompleteLine, is_gzip, line_of_bad_text, opened, reading
+from stream_assets.sources.files.opening import Bytes, IncompleteLine, is_gzip, line_of_bad_text, opened, reading
 from stream_assets.sources.files.piece import Flaw, Piece
 
 BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 16
-_KINDS: dict[str, pa.DataType] = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 
 
 @dataclass(slots=True)
@@ -51,7 +50,7 @@ class Delimited:
     def _pieces(
         self,
         file: Found,
-        source: io.BufferedReader,
+        source: io.BufferedReader[_Checked],
         columns: list[str],
         wanted: list[str],
         *,
@@ -59,7 +58,7 @@ class Delimited:
     ) -> Iterator[Piece]:
         wrong: list[tuple[int, str]] = []
 
-        def skip(row: Any) -> str:
+        def skip(row: Any) -> Literal["skip"]:
             wrong.append((row.number, f"has {row.actual_columns} cells, the header {row.expected_columns}"))
             return "skip"
 
@@ -91,13 +90,13 @@ class Delimited:
                 yield Piece(pa.table({}), tuple(self._flaw(file, row, 0, from_start) for row in rest))
             if cut_short:
                 raise IncompleteLine(
-                    f"the last line of {file.path} is not whole, so it is still being written: wait for its newline, or "
-                    "end the line if nobody writes there any more",
+                    f"the last line of {file.path} is not whole, so it is still being written: wait for its "
+                    "newline, or end the line if nobody writes there any more",
                     whole=_last_line_end(file),
                 )
         except pa.ArrowInvalid as error:
             raise SourceError(
-                f"{file.path}: {error}: mend the file, or rename it so that it begins with '_' to go on without it"
+                f"{file.path}: {error}: mend it, or rename it so that it begins with '_' to go on without it"
             ) from error
 
     @staticmethod
@@ -106,76 +105,39 @@ class Delimited:
         return Flaw(before, f"{file.path}: {where} {row[1]}: mend or remove it")
 
     def _typed(self, file: Found, batch: pa.RecordBatch, first: int) -> pa.Table:
-        return pa.table({
-            name: self._column(file, name, batch.column(place), first)
-            for place, name in enumerate(batch.schema.names)
-        })
+        return pa.table(
+            {
+                name: self._column(file, name, batch.column(place), first)
+                for place, name in enumerate(batch.schema.names)
+            }
+        )
 
-    def _column(self, file: Found, name: str, cells: pa.Array[Any], first: int) -> pa.Array[Any]:
+    def _column(self, file: Found, name: str, cells: Any, first: int) -> Any:
         kind = self.kinds.get(name)
         if kind == "text":
             return cells
         if cells.null_count == len(cells):
-            return pa.nulls(len(cells), _KINDS[kind] if kind else pa.null())
+            nothing: Any = KINDS[kind] if kind else pa.null()
+            nulls: Any = pa.nulls(len(cells), nothing)
+            return nulls
         if kind is None:
             for kind in ("int", "float", "bool", "text"):
-                if (values := _as(cells, kind)) is not None:
+                if (values := as_kind(cells, kind)) is not None:
                     self.kinds[name] = kind
                     return values
         assert kind is not None
-        values = _as(cells, kind, strict=name not in self.declared)
+        values = as_kind(cells, kind, strict=name not in self.declared)
         if values is None and kind == "int" and name not in self.declared:
             # Whole numbers in the first block, fractions later: both are numbers.
-            values = _as(cells, "float")
+            values = as_kind(cells, "float")
             self.kinds[name] = "float"
         if values is not None:
             return values
-        row, cell = _misfit(cells, kind, strict=name not in self.declared)
+        row, cell = misfit(cells, kind, strict=name not in self.declared)
         raise SourceError(
-            f"{file.path}: row {first + row}: column {name!r} is {kind} in the rows before, and {cell!r} is not: say "
-            f"types={name}:text to read the column as text"
+            f"{file.path}: row {first + row}: column {name!r} is {kind} in the rows before, and {cell!r} is "
+            f"not: say types={name}:text to read the column as text"
         )
-
-
-def _as(cells: pa.Array[Any], kind: str, *, strict: bool = True) -> pa.Array[Any] | None:
-    """Return the cells as `kind`, or None where one of them is not written as that kind."""
-    if kind == "text":
-        return cells
-    if kind == "bool":
-        lower = pc.utf8_lower(cells)
-        fits = pc.all(pc.is_in(lower, pa.array(["true", "false"])) if not cells.null_count else pc.or_kleene(
-            pc.is_null(lower), pc.is_in(lower, pa.array(["true", "false"]))
-        )).as_py()
-        return pc.equal(lower, "true") if fits else None
-    if strict and _leads_with_zero(cells):
-        return None
-    try:
-        # A cast that fails costs an error a cell, so a few cells go first.
-        cells.slice(0, 16).cast(_KINDS[kind])
-        return cells.cast(_KINDS[kind])
-    except pa.ArrowInvalid:
-        return None
-
-
-def _leads_with_zero(cells: pa.Array[Any]) -> bool:
-    """Whether a cell begins with 0 and another digit, as codes do and numbers do not; a minus may stand before."""
-    _, offsets, data = cells.buffers()
-    if data is None or not data.size or offsets is None:
-        return False
-    places = np.frombuffer(offsets, np.int32)[cells.offset : cells.offset + len(cells) + 1]
-    chars = np.append(np.frombuffer(data, np.uint8), np.zeros(3, np.uint8))
-    begins, lengths = places[:-1], np.diff(places)
-    signed = (chars[begins] == ord("-")) & (lengths > 0)
-    begins, lengths = begins + signed, lengths - signed
-    digit = chars[begins + 1] - np.uint8(ord("0"))
-    return bool(((lengths > 1) & (chars[begins] == ord("0")) & (digit <= 9)).any())
-
-
-def _misfit(cells: pa.Array[Any], kind: str, *, strict: bool) -> tuple[int, str]:
-    for place in range(len(cells)):
-        if _as(cells.slice(place, 1), kind, strict=strict) is None:
-            return place, str(cells[place])
-    return 0, ""
 
 
 def _header(file: Found) -> tuple[bytes, list[str]]:
@@ -190,7 +152,7 @@ def _header(file: Found) -> tuple[bytes, list[str]]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(f"{file.path}: line 1 is not UTF-8: write the file again in UTF-8") from error
-    names = next(csv.reader([text]), [])
+    names = next(csv.reader([text]))
     doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if doubled:
         raise SourceError(f"{file.path} has the column {doubled[0]!r} twice: rename one of them")
@@ -198,9 +160,9 @@ def _header(file: Found) -> tuple[bytes, list[str]]:
 
 
 class _Checked(io.RawIOBase):
-    """The header where it is not in the stream, and the stream, which is UTF-8 or raises: pyarrow would tell less."""
+    """The header where the stream lacks it, and the stream; raises where it is not UTF-8."""
 
-    def __init__(self, file: Found, head: bytes, stream: BinaryIO) -> None:
+    def __init__(self, file: Found, head: bytes, stream: Bytes) -> None:
         self._file, self._head, self._stream = file, head, stream
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
@@ -215,8 +177,8 @@ class _Checked(io.RawIOBase):
                 self._decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError:
             raise SourceError(
-                f"{self._file.path}: line {line_of_bad_text(self._file)} is not UTF-8: mend the file, or rename it so "
-                "that it begins with '_' to go on without it"
+                f"{self._file.path}: line {line_of_bad_text(self._file)} is not UTF-8: mend the file, or "
+                "rename it so that it begins with '_' to go on without it"
             ) from None
         buffer[: len(chunk)] = chunk
         return len(chunk)

@@ -1,7 +1,8 @@
+# pyright: reportUnknownMemberType=false
 """JSON lines, a block of whole lines at a time.
 
-pyarrow parses; we cut the blocks, so that a line that is no JSON object can be named and left out, and so that the
-end of a file that is still being written is noticed.
+pyarrow parses; we cut the blocks, so that a line that is no JSON object can be named and left out, and so
+that the end of a file that is still being written is noticed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.json
 
 from stream_assets.errors import SourceError
 from stream_assets.sources.files.listing import Found
-from stream_assets.sources.files.opening import IncompleteLine, opened, reading
+from stream_assets.sources.files.opening import Bytes, IncompleteLine, opened, reading
 from stream_assets.sources.files.piece import Flaw, Piece
 
 BLOCK_BYTES = 8 << 20
@@ -33,7 +34,8 @@ class JsonLines:
     Attributes:
         id: name of the id column.
         times: names of the columns that tell times, that of the event first.
-        text: types of the columns found to hold text that looks like a date, from block to block and file to file.
+        text: types of the columns found to hold text that looks like a date, from block to block and file to
+        file.
     """
 
     id: str
@@ -50,8 +52,8 @@ class JsonLines:
                     if cut:
                         yield self._piece(file, block[:cut], line, block.count(b"\n"), times_only)
                     raise IncompleteLine(
-                        f"the last line of {file.path} is not whole, so it is still being written: wait for its "
-                        "newline, or end the line if nobody writes there any more",
+                        f"the last line of {file.path} is not whole, so it is still being written: wait for "
+                        "its newline, or end the line if nobody writes there any more",
                         whole=done + cut,
                     )
                 newlines = block.count(b"\n")
@@ -66,7 +68,7 @@ class JsonLines:
             if not block.isascii():
                 block.decode()
             table = self._table(block, times_only)
-            if table.num_rows == newlines + (not block.endswith(b"\n")) or not block.strip():
+            if table.num_rows == newlines + (not block.endswith(b"\n")) or table.num_rows == _lines(block):
                 self._check_id(file, table)
                 return Piece(table)
         except (UnicodeDecodeError, pa.ArrowInvalid):
@@ -110,10 +112,11 @@ class JsonLines:
         table = self._parse(block, times_only)
         if times_only and _is_null(table, self.times[0]):
             table = self._parse_as(block, {}, ignore=False)
-        dates = {f.name: _as_text(f.type) for f in table.schema if _as_text(f.type) != f.type}
+        types: dict[str, Any] = dict(zip(table.schema.names, table.schema.types, strict=True))
+        dates = {name: _as_text(kind) for name, kind in types.items() if _as_text(kind) != kind}
         if dates:
             self.text |= dates
-            table = self._parse(block, times_only)
+            table = self._parse_as(block, dates, ignore=False)
         return table
 
     def _parse(self, block: bytes, times_only: bool) -> pa.Table:
@@ -142,18 +145,19 @@ class JsonLines:
 
     def _check_id(self, file: Found, table: pa.Table) -> None:
         place = table.schema.get_field_index(self.id)
-        if place >= 0 and pa.types.is_floating(table.schema.field(place).type):
+        kind: Any = table.schema.field(place).type if place >= 0 else None
+        if kind is not None and pa.types.is_floating(kind):
             raise SourceError(
-                f"{file.path}: column {self.id!r} has numbers with a fraction or of more than 64 bits, which are no exact "
-                "ids: write ids as text"
+                f"{file.path}: column {self.id!r} has numbers with a fraction or of more than 64 bits, which "
+                "are no exact ids: write ids as text"
             )
 
 
-def _blocks(stream: BinaryIO, file: Found) -> Iterator[bytes]:
+def _blocks(stream: Bytes, file: Found) -> Iterator[bytes]:
     """Yield blocks of whole lines; the last one may end without a newline."""
     waiting: list[bytes] = []
     size = 0
-    while chunk := stream.read1(BLOCK_BYTES):  # type: ignore[attr-defined]
+    while chunk := stream.read1(BLOCK_BYTES):
         waiting.append(chunk)
         size += len(chunk)
         if size < BLOCK_BYTES:
@@ -163,11 +167,15 @@ def _blocks(stream: BinaryIO, file: Found) -> Iterator[bytes]:
         if cut:
             yield block[:cut]
         elif size > _LONGEST_LINE:
-            raise SourceError(f"{file.path} has a line of more than {_LONGEST_LINE >> 20} MiB: is it JSON lines, one object each?")
+            raise SourceError(f"{file.path} has a line of more than {_LONGEST_LINE >> 20} MiB: write one object a line")
         waiting = [block[cut:]]
         size -= cut
     if size:
         yield b"".join(waiting)
+
+
+def _lines(block: bytes) -> int:
+    return sum(1 for line in block.split(b"\n") if line.strip())
 
 
 def _is_object(line: bytes) -> bool:
@@ -186,7 +194,8 @@ def _as_text(kind: Any) -> Any:
     if pa.types.is_timestamp(kind):
         return pa.string()
     if pa.types.is_struct(kind):
-        return pa.struct([(f.name, _as_text(f.type)) for f in kind])
+        fields: list[Any] = [kind.field(place) for place in range(kind.num_fields)]
+        return pa.struct([(field.name, _as_text(field.type)) for field in fields])
     if pa.types.is_list(kind):
         return pa.list_(_as_text(kind.value_type))
     return kind

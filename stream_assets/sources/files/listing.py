@@ -34,7 +34,8 @@ def list_files(source: FileEvents, *, was_there: bool) -> list[Found]:
 
     Raises:
         SourceUnavailable: transient; a folder that was there is missing, or changes while it is listed.
-        SourceError: terminal; no such folder, not readable, a link out of it, or files of other suffixes alone.
+        SourceError: terminal; no such folder, not readable, a link out of it, or files of other suffixes
+        alone.
     """
     root = source.folder
     if not root.is_dir():
@@ -83,8 +84,8 @@ def _walk(folder: Path, root: Path, prefix: str) -> Iterator[tuple[str, os.DirEn
             target = Path(entry.path).resolve()
             if not target.is_relative_to(root):
                 raise SourceError(
-                    f"{entry.path} is a link out of the source's folder, to {target}: copy or move the file there, "
-                    "or rename the link so that it begins with '_'"
+                    f"{entry.path} is a link out of the source's folder, to {target}: copy or move the file "
+                    "there, or rename the link so that it begins with '_'"
                 )
             # A linked folder inside is listed where it stands.
             if entry.is_dir():

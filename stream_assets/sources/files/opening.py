@@ -6,12 +6,14 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
 
 from stream_assets.errors import SourceError, SourceUnavailable
 from stream_assets.sources.files.listing import Found
+
+Bytes = io.BufferedReader | gzip.GzipFile
+"""A file open for its uncompressed bytes."""
 
 _MARK_BYTES = 4096
 
@@ -25,7 +27,7 @@ class IncompleteLine(SourceUnavailable):
 
 
 @contextmanager
-def reading(file: Found) -> Iterator[None]:
+def reading(file: Found) -> Generator[None]:
     """Turn the errors of the operating system and of gzip into ours, naming the file."""
     try:
         yield
@@ -35,20 +37,20 @@ def reading(file: Found) -> Iterator[None]:
         raise SourceError(f"{file.path} may not be read by this user: give it the permission") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SourceError(
-            f"{file.path} is no whole gzip file ({error}): write it again under a name that ends in .tmp and rename it "
-            "when it is whole, or rename it so that it begins with '_' to go on without it"
+            f"{file.path} is no whole gzip file ({error}): write it again under a name that ends in .tmp and "
+            "rename it when it is whole, or rename it so that it begins with '_' to go on without it"
         ) from error
     except OSError as error:
         raise SourceUnavailable(f"{file.path} cannot be read: {error.strerror or error}") from error
 
 
-def opened(file: Found, offset: int = 0) -> BinaryIO:
+def opened(file: Found, offset: int = 0) -> Bytes:
     """Open the file for its (uncompressed) bytes, from `offset` of an uncompressed one."""
     if is_gzip(file):
-        return cast("BinaryIO", gzip.open(file.path, "rb"))
+        return gzip.GzipFile(file.path, "rb")
     raw = file.path.open("rb", buffering=0)
     raw.seek(offset)
-    return cast("BinaryIO", io.BufferedReader(raw, 1 << 20))
+    return io.BufferedReader(raw, 1 << 20)
 
 
 def is_gzip(file: Found) -> bool:

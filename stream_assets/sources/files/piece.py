@@ -13,7 +13,7 @@ from stream_assets.sources.files.listing import Found
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Something in a file that is no row; it stands before row `before` of its piece, which may be its length."""
+    """Something in a file that is no row; it stands before row `before` of its piece, or at its end."""
 
     before: int
     message: str

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Gives every row of a file its window, also those whose event time cannot be used."""
 
 from __future__ import annotations
@@ -46,9 +47,11 @@ def intervals_of(numbers: npt.NDArray[np.int64]) -> Intervals:
     breaks = np.flatnonzero(np.diff(numbers) > 1)
     firsts = numbers[np.concatenate([[0], breaks + 1])]
     lasts = numbers[np.concatenate([breaks, [len(numbers) - 1]])]
-    return Intervals(tuple(
-        TimeWindow(EPOCH + int(a) * GRID, EPOCH + (int(b) + 1) * GRID) for a, b in zip(firsts, lasts, strict=True)
-    ))
+    return Intervals(
+        tuple(
+            TimeWindow(EPOCH + int(a) * GRID, EPOCH + (int(b) + 1) * GRID) for a, b in zip(firsts, lasts, strict=True)
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class Placed:
 
     Attributes:
         table: the rows.
-        places: microseconds: the event time where it is usable, else that of the nearest usable row before it.
+        places: microseconds: the event time where it is usable, else that of the nearest usable row before
+        it.
         sound: which rows have a usable event time; None for all.
         ahead: windows of rows that are not usable yet, because they are ahead of the clock.
         flaws: (row, message) of what stands before a row; the row may be the table's length.
@@ -73,9 +77,9 @@ class Placed:
 class Placing:
     """Places the pieces of one file, in their order.
 
-    A row without a usable time stands where the row before it stands; at the file's head, where the first usable
-    one does; in a file without any, at the file's modification time. So each is in exactly one window, the same one
-    in every read.
+    A row without a usable time stands where the row before it stands; at the file's head, where the first
+    usable one does; in a file without any, at the file's modification time. So each is in exactly one window,
+    the same one in every read.
     """
 
     def __init__(self, *, time: str, now: datetime, fallback: datetime, last: int | None, path: str) -> None:
@@ -123,8 +127,8 @@ class Placing:
         self._head_rows += placed.table.num_rows
         if self._head_rows > _MOST_WITHOUT_TIME:
             raise SourceError(
-                f"{self._path}: none of the first {self._head_rows} rows has a usable time in column {self._time!r}: is it "
-                "the right column, with time zone or offset?"
+                f"{self._path}: none of the first {self._head_rows} rows has a usable time in column "
+                f"{self._time!r}: is it the right column, with time zone or offset?"
             )
 
     def _flush(self, place: int) -> Iterator[Placed]:
@@ -134,7 +138,7 @@ class Placing:
         self._head.clear()
 
     def _times(self, table: pa.Table) -> tuple[Micros, Mask, Mask | None, Intervals]:
-        """Return times, which of them give a place, which of them are sound (None: all), and the windows ahead."""
+        """Return times, which of them give a place, which are sound (None: all), and the windows ahead."""
         if self._time not in table.schema.names or not table.num_rows:
             none = np.zeros(table.num_rows, np.bool_)
             return np.zeros(table.num_rows, np.int64), none, none, Intervals()
@@ -158,9 +162,11 @@ def _read(chunk: pa.Array[Any]) -> tuple[Micros, Mask, Mask]:
     if not bare.any():
         return times, wrong == 0, ~bare
     kind: Any = chunk.type
+    zoned: Any
     if pa.types.is_timestamp(kind):
-        zoned: Any = chunk.cast(pa.timestamp(kind.unit, "UTC"))
+        zoned = chunk.cast(pa.timestamp(kind.unit, "UTC"))
     else:
-        zoned = pc.binary_join_element_wise(chunk.cast(pa.string()), "Z", "")
+        join: Any = pc.binary_join_element_wise
+        zoned = join(chunk.cast(pa.string()), "Z", "")
     naive, still_wrong = read_instants(zoned)
     return np.where(bare, naive, times), (wrong == 0) | (bare & (still_wrong == 0)), ~bare

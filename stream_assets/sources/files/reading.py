@@ -1,8 +1,9 @@
+# pyright: reportUnknownMemberType=false
 """Reads a range from the folder, file by file, with what the ledger knows of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 def read(
     source: FileEvents, window: TimeWindow, *, now: datetime, state: SourceState | None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of `window`; see `FileEvents.read`. Files seen for the first time are remembered in `state`."""
-    known = state.files() if state else {}
+    """Yield the rows of `window`; see `FileEvents.read`. New files are remembered in `state`."""
+    known: Mapping[str, FileFact] = state.files() if state else {}
     learnt: list[FileFact] = []
     whole = reader_of(source)
     pruned = reader_of(source, within=window, now=now)
@@ -31,7 +32,7 @@ def read(
             fact = known.get(file.name)
             current = fact if fact and is_current(file, fact) else None
             if state and current is None and source.format == "parquet":
-                # The times alone are cheap to read, and spare the other columns of the files that do not matter.
+                # The times alone are cheap, and spare the other columns of files that do not matter.
                 current = Scan(source, file, now=now).learn(whole)
                 if fact is None:
                     learnt.append(current)
@@ -39,7 +40,7 @@ def read(
                 continue
             scan = Scan(source, file, now=now)
             yield from scan.read(pruned, window)
-            # What arrivals() knows of a changed file is needed to name what changed, so only it replaces that.
+            # arrivals() needs what it knew of a changed file, so only it replaces that.
             mended = current is not None and current.error is not None and scan.fact.error is None
             if state and source.format != "parquet" and (fact is None or mended):
                 learnt.append(scan.fact)

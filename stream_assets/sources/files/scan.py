@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """One pass over one file: gives the rows of a range, and learns what the ledger keeps of the file."""
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from stream_assets.sources.files.jsonl import JsonLines
 from stream_assets.sources.files.listing import Found
 from stream_assets.sources.files.opening import IncompleteLine, mark
 from stream_assets.sources.files.piece import Piece, Reader
-from stream_assets.sources.files.placing import AHEAD, Mask, Micros, Placed, Placing, instant, intervals_of, micros
+from stream_assets.sources.files.placing import (
+    AHEAD,
+    Mask,
+    Micros,
+    Placed,
+    Placing,
+    instant,
+    intervals_of,
+    micros,
+)
 from stream_assets.sources.protocol import PLACE_KEY, FileFact
 
 if TYPE_CHECKING:
@@ -45,8 +55,8 @@ class Scan:
         source: the folder.
         file: the file, as it was listed.
         now: the present instant.
-        grown: the fact of an older version of which this one is known to be a continuation: only what was added is
-            read, and `fact` is about both together.
+        grown: the fact of an older version of which this one is known to be a continuation: only what was
+            added is read, and `fact` is about both together.
     """
 
     def __init__(self, source: FileEvents, file: Found, *, now: datetime, grown: FileFact | None = None) -> None:
@@ -79,7 +89,7 @@ class Scan:
         return self.fact
 
     def read(self, reader: Reader, window: TimeWindow) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of `window`. Afterwards `fact` is right unless the reader left out parts of the file.
+        """Yield the rows of `window`; `fact` is right afterwards, unless the reader left out parts.
 
         Raises:
             SourceError: terminal; the file has something unreadable that may be of `window`.
@@ -91,7 +101,7 @@ class Scan:
                 yield from _rows_of(placed, window, columns)
         except IncompleteLine as error:
             self._whole = error.whole
-            # By the declared lateness, what is still being written is not older than this; were it, it is a late event.
+            # By the declared lateness what is still being written is newer than this, or is a late event.
             if self._high is None or instant(self._high) - self._source.lateness < window.end:
                 raise
         except SourceError as error:
@@ -163,8 +173,8 @@ class Scan:
                 for role, name in needed.items():
                     if name not in names:
                         raise SourceError(
-                            f"{self._file.path} has no column {name!r}: name its {role} column with {role}=; there are "
-                            f"{', '.join(map(repr, names))}"
+                            f"{self._file.path} has no column {name!r}: name its {role} column with {role}=; "
+                            f"there are {', '.join(map(repr, names))}"
                         )
             yield piece
 
@@ -193,8 +203,11 @@ class Scan:
     def _close_flaws(self, after: int | None, window: TimeWindow | None) -> None:
         """A flaw may hide an event of the windows from the row before it to the row after it."""
         for message, before in self._flaws:
-            ends = [end for end in (before, after) if end is not None] or [micros(_changed(self._file))]
-            span = TimeWindow(floor_to_grid(instant(min(ends))), floor_to_grid(instant(max(ends))) + GRID)
+            ends = [end for end in (before, after) if end is not None]
+            if ends:
+                span = TimeWindow(floor_to_grid(instant(min(ends))), floor_to_grid(instant(max(ends))) + GRID)
+            else:
+                span = self._rest()
             self._broken |= Intervals.of(span)
             self._errors.append(message)
             if window is not None and span.overlaps(window):
@@ -202,13 +215,16 @@ class Scan:
         self._flaws.clear()
 
     def _give_up(self, error: SourceError) -> None:
-        """Note that the rest of the file cannot be read: it may have events up to the file's modification time."""
+        """Note that the rest of the file cannot be read."""
         if str(error) in self._errors:
             return
         self._errors.append(str(error))
+        self._broken |= Intervals.of(self._rest())
+
+    def _rest(self) -> TimeWindow:
+        """Where what was not read may have events: from the last row to when the file was last written."""
         start = EPOCH if self._last is None else floor_to_grid(instant(self._last))
-        end = floor_to_grid(_changed(self._file)) + GRID
-        self._broken |= Intervals.of(TimeWindow(start, max(end, start + GRID)))
+        return TimeWindow(start, max(floor_to_grid(_changed(self._file)), start) + GRID)
 
 
 def _changed(file: Found) -> datetime:
@@ -216,7 +232,7 @@ def _changed(file: Found) -> datetime:
 
 
 def _rows_of(placed: Placed, window: TimeWindow, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of `window`; those that will be rejected for their time apart, with the window they count in."""
+    """Yield the rows of `window`; apart, with their window, those that will be rejected for their time."""
     table, places = placed.table, placed.places
     for name in columns:
         if name not in table.schema.names:
@@ -230,7 +246,7 @@ def _rows_of(placed: Placed, window: TimeWindow, columns: list[str]) -> Iterator
     for number in np.unique(places[unsound] // _GRID_US):
         start = EPOCH + int(number) * GRID
         rows = _picked(table, unsound & (places // _GRID_US == number))
-        metadata: dict[bytes | str, bytes | str] = {PLACE_KEY: start.isoformat().encode()}
+        metadata = {PLACE_KEY: start.isoformat().encode()}
         yield from rows.replace_schema_metadata(metadata).to_batches()
 
 

@@ -1,0 +1,15 @@
+"""`stream-assets plan`."""
+
+from __future__ import annotations
+
+from stream_assets.cli.options import command
+from stream_assets.cli.session import Session
+
+
+@command()
+def plan(session: Session) -> None:
+    """Say what is due now and why, and which lane every consumer has. Runs nothing."""
+    from stream_assets.cli.facts.plan import plan_facts
+    from stream_assets.cli.show.plan import show_plan
+
+    session.give(plan_facts(session.open()), show_plan)

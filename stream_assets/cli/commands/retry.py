@@ -1,0 +1,44 @@
+"""`stream-assets retry`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from stream_assets.cli.options import command
+from stream_assets.cli.session import Session
+from stream_assets.cli.show.page import Page
+
+
+@command()
+@click.argument("table", required=False)
+def retry(session: Session, table: str | None) -> None:
+    """Forget the failures of TABLE, or of all tables, so that what failed is due again at once."""
+    from stream_assets.cli.facts.values import partitions
+    from stream_assets.core.intervals import Intervals
+
+    pipeline = session.open()
+    work = pipeline.lake.ledger.work
+    failures = work.failures()
+    if table is not None and table not in failures:
+        session.table(table)
+    cleared: list[dict[str, Any]] = []
+    for name in [table] if table else sorted(failures):
+        hull = Intervals.union_of(f.span for f in failures.get(name, ())).hull
+        if hull is None:
+            continue
+        grain = pipeline.lake.ledger.tables().get(name, "day")
+        cleared += [
+            {"table": name, **partitions(pipeline.calendar, f.span, grain), "error": f.error, "tries": f.tries}
+            for f in failures[name]
+        ]
+        work.clear_failures(name, hull)
+    session.give({"cleared": cleared}, _show)
+
+
+def _show(facts: dict[str, Any], page: Page) -> None:
+    if not facts["cleared"]:
+        page.line("Nothing had failed.")
+    for failure in facts["cleared"]:
+        page.line(f"{failure['table']} {failure['first_key']} is due again; it had failed with: {failure['error']}")

@@ -1,0 +1,61 @@
+"""`stream-assets run`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from stream_assets.cli.options import command
+from stream_assets.cli.progress import bar
+from stream_assets.cli.session import Session
+
+
+@command()
+def run(session: Session) -> bool:
+    """Do everything that is due, without any daemon, and say what each consumer got.
+
+    Safe to call again while another call, or Dagster, is at work: what is in flight is left alone.
+    """
+    from stream_assets.cli.facts.work import got, report_facts, work_facts
+    from stream_assets.cli.show.page import page
+    from stream_assets.cli.show.work import show_done, show_run
+
+    pipeline = session.open()
+    works: list[dict[str, Any]] = []
+    with bar() as shown:
+
+        def begin(work: Any) -> None:
+            facts = work_facts(work, pipeline.calendar)
+            works.append({**facts, "began": time.perf_counter()})
+            shown.begin(f"{work.automation}: {', '.join(work.tables)}", facts["partitions"] * len(work.tables))
+
+        for _, reports in pipeline.run(begin=begin, progress=shown.step):
+            done = works[-1]
+            done["seconds"] = round(time.perf_counter() - done.pop("began"), 3)
+            done["reports"] = [report_facts(report, pipeline) for report in reports]
+            if not session.as_json:
+                show_done(done, page())
+    silent = pipeline.observe()
+    reports_of_all = [report for work in works for report in work["reports"]]
+    failed = sum(report["failed"] for report in reports_of_all)
+    facts = {
+        "work": works,
+        "consumers": got(reports_of_all, pipeline),
+        "failed": failed,
+        "notes": _notes(pipeline, failed),
+        "silent_sources": silent,
+    }
+    session.give(facts, show_run)
+    return not failed and not silent
+
+
+def _notes(pipeline: Any, failed: int) -> list[str]:
+    """What is not done, although nothing of it failed in this call."""
+    state = pipeline.state()
+    notes: list[str] = []
+    if state.in_flight:
+        notes.append(f"{len(state.in_flight)} other piece(s) of work in flight elsewhere: stream-assets status")
+    standing = sum(len(known.failures) for known in state.tables.values())
+    if standing > failed:
+        notes.append(f"{standing - failed} partition(s) failed earlier and wait: stream-assets status")
+    return notes

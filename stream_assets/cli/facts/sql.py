@@ -1,0 +1,100 @@
+"""Answers to SQL over the lake's tables."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from stream_assets.errors import LakeError, UsageError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from stream_assets.core.window import TimeWindow
+    from stream_assets.pipeline.pipeline import Pipeline
+
+TRIES = 20
+"""How often a query is asked again whose files were replaced while it ran."""
+
+
+def ask(pipeline: Pipeline, query: str, span: TimeWindow) -> pa.Table:
+    """Return the answer to `query`, in which every table of the lake is a view.
+
+    Raises:
+        UsageError: terminal; DuckDB does not understand the query.
+        LakeError: terminal; a table has no partition yet, or its files went on changing.
+    """
+    import duckdb
+
+    connection = duckdb.connect()
+    # Days, and text that looks like a time, are those of the lake.
+    connection.execute(f"set TimeZone = '{pipeline.calendar.zone}'")
+    for attempt in range(1, TRIES + 1):
+        try:
+            lacking = _create_views(pipeline, connection, query, span)
+        except FileNotFoundError:
+            continue
+        try:
+            relation = connection.sql(query)
+            return relation.to_arrow_table() if relation is not None else _nothing()
+        except duckdb.IOException as error:
+            if attempt == TRIES:
+                raise LakeError(f"the query could not be answered ({_first(error)}): run `stream-assets verify`") from error
+        except duckdb.CatalogException as error:
+            named = [t for t in lacking if t in str(error)]
+            if named:
+                raise LakeError(f"{named[0]} has no partition yet, so its columns are not known: `stream-assets run` fills it") from error
+            raise UsageError(f"the query is wrong: {_first(error)}") from error
+        except duckdb.Error as error:
+            raise UsageError(f"the query is wrong: {_first(error)}") from error
+    raise LakeError("the lake's files were replaced faster than they could be read: ask again")
+
+
+def _create_views(pipeline: Pipeline, connection: duckdb.DuckDBPyConnection, query: str, span: TimeWindow) -> list[str]:
+    """Make a view of every table that the query may mean; return those that have nothing yet."""
+    from stream_assets.lake.views import create_view, empty_events
+
+    lacking: list[str] = []
+    words = {word.lower() for word in re.findall(r"\w+", query)}
+    for name in sorted({*pipeline.declarations.tables, *pipeline.lake.ledger.tables()}):
+        # DuckDB opens every file of a view when it is made: only those that the query names are.
+        if not words & {name, "tables", "show"}:
+            continue
+        table = pipeline.declarations.tables.get(name)
+        empty = empty_events(pipeline.lake, table.stream.name) if table and table.stream else None
+        if not create_view(pipeline.lake, connection, name, span, empty):
+            lacking.append(name)
+    return lacking
+
+
+def _nothing() -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({})
+
+
+def _first(error: Exception) -> str:
+    return " ".join(str(error).split("\n\n")[0].split())
+
+
+def answer_facts(answer: pa.Table) -> dict[str, Any]:
+    """Return columns with their types, and rows as objects; times in ISO 8601, other values as JSON has them."""
+    columns = [{"name": f.name, "type": str(f.type)} for f in answer.schema]
+    rows = [{name: plain(value) for name, value in row.items()} for row in answer.to_pylist()]
+    return {"columns": columns, "rows": rows}
+
+
+def plain(value: Any) -> Any:
+    """Return one value in JSON's types."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

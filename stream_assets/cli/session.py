@@ -1,0 +1,97 @@
+"""One call of a command: the project that it works on, and where its answer goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stream_assets.cli.show.page import Page, page
+from stream_assets.core.clock import Clock
+from stream_assets.core.window import TimeWindow
+from stream_assets.errors import UsageError
+
+if TYPE_CHECKING:
+    from stream_assets.core.declaration import Consumer
+    from stream_assets.pipeline.pipeline import Pipeline
+
+Facts = dict[str, Any]
+
+
+class Session:
+    """Opens the project, and gives the answer either as JSON or as text; both are made from the same facts."""
+
+    def __init__(self, clock: Clock, *, as_json: bool = False) -> None:
+        self.clock = clock
+        self.as_json = as_json
+        self._pipeline: Pipeline | None = None
+
+    def open(self) -> Pipeline:
+        """Return the project's pipeline, as the environment overrides it; its lake is made where there is none."""
+        if self._pipeline is None:
+            from stream_assets.pipeline.project import find_consumers
+            from stream_assets.project import project
+
+            self._pipeline = project.with_environment().open(find_consumers(), self.clock)
+        return self._pipeline
+
+    def is_changing(self) -> bool:
+        """Whether the ledger is in the middle of a change."""
+        return self._pipeline is not None and self._pipeline.lake.ledger.database.is_changing
+
+    def table(self, name: str) -> str:
+        """Return `name`, which must be a declared table.
+
+        Raises:
+            UsageError: terminal; it is none.
+        """
+        known = self.open().declarations.tables
+        if name not in known:
+            raise UsageError(f"there is no table {name!r}; there are: {', '.join(known)}")
+        return name
+
+    def consumer(self, name: str) -> Consumer:
+        """Return the declared consumer of that name.
+
+        Raises:
+            DeclarationError: terminal; there is none.
+        """
+        return self.open().declarations.consumer(name)
+
+    def span(self, start: str | None, end: str | None) -> TimeWindow | None:
+        """Return `[start, end)` of event time, either end open towards all there is; None where neither is given.
+
+        Raises:
+            UsageError: terminal; no instants, off the 5-minute grid, or an end that is not after the start.
+        """
+        if start is None and end is None:
+            return None
+        everything = self.everything()
+        calendar = self.open().calendar
+        first = calendar.instant(start) if start else everything.start
+        last = calendar.instant(end) if end else everything.end
+        if last <= first:
+            raise UsageError(f"the range ends ({end or last}) before it begins ({start or first}); --to is not included in it")
+        span = TimeWindow(first, last)
+        if not span.is_on_grid:
+            raise UsageError(f"the range {start or first} to {end or last} is not on the 5-minute grid: its ends must be whole 5 minutes")
+        return span
+
+    def everything(self) -> TimeWindow:
+        """Return the span of all partitions that the lake can have by now."""
+        pipeline = self.open()
+        today = pipeline.calendar.day_around(self.clock.now())
+        return TimeWindow(min(pipeline.lake.start, today.start), today.end)
+
+    def say(self, line: str) -> None:
+        """Say something aside from the answer, on stderr."""
+        click.echo(line, err=True)
+
+    def give(self, facts: Facts, show: Callable[[Facts, Page], None]) -> None:
+        """Print the answer: `facts` as one JSON document, or as `show` words them."""
+        if self.as_json:
+            click.echo(json.dumps(facts, indent=2))
+        else:
+            show(facts, page())

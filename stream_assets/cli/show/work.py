@@ -1,0 +1,58 @@
+"""`run`, `materialize` and `refresh` for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stream_assets.cli.show.page import Page
+from stream_assets.cli.show.plan import show_silent
+from stream_assets.cli.show.words import keys, many, when
+
+MOST_FAILURES = 20
+
+
+def show_done(work: dict[str, Any], page: Page) -> None:
+    """One piece of work that is done, as soon as it is."""
+    page.line(f"{work['automation']}  {keys(work)}  {work['seconds']:.2f} s")
+    for report in work["reports"]:
+        show_report(report, page)
+
+
+def show_report(report: dict[str, Any], page: Page) -> None:
+    """What became of a range of one table."""
+    states = ("published", "unchanged", "confirmed", "delivered_by_the_day", "failed")
+    counts = [f"{report[state]:,} {state.replace('_', ' ')}" for state in states if report[state]]
+    said = ", ".join(counts) or "nothing to do"
+    page.line(f"    {report['table']}: {said}, {many(report['rows'], 'row')}", "red" if report["failed"] else "")
+    for failure in report["failures"][:MOST_FAILURES]:
+        again = " (tried again by itself)" if failure["is_transient"] else ""
+        page.line(f"        {failure['key']} failed: {failure['error']}{again}", "red")
+    if len(report["failures"]) > MOST_FAILURES:
+        page.line(f"        and {len(report['failures']) - MOST_FAILURES} more: stream-assets status")
+
+
+def show_run(facts: dict[str, Any], page: Page) -> None:
+    """What each consumer got, once everything is done."""
+    if not facts["work"]:
+        page.line("Nothing was due.")
+    page.line()
+    page.table(
+        ["consumer", "partitions", "rows", "failed", "complete through", "promise"],
+        [
+            [c["consumer"], c["published"], c["rows"], c["failed"] or None, when(c["complete_through"]), c["standing"]]
+            for c in facts["consumers"]
+        ],
+    )
+    for note in facts["notes"]:
+        page.line(note, "yellow")
+    show_silent(facts["silent_sources"], page)
+
+
+def show_filled(facts: dict[str, Any], page: Page) -> None:
+    """What became of work by hand."""
+    for work in facts["work"]:
+        page.line(f"{keys(work)}  {work['seconds']:.2f} s")
+        for report in work["reports"]:
+            show_report(report, page)
+    if not facts["work"]:
+        page.line(facts["said"])
