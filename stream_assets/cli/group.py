@@ -30,7 +30,7 @@ class Lazily(click.Group):
     """Imports a command's module on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all names, those used first first."""
+        """Return all names, in the order of `MODULES`."""
         return list(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

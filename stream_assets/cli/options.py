@@ -10,9 +10,9 @@ import click
 from stream_assets.cli.command import Command
 
 
-def command(name: str | None = None) -> Callable[[Callable[..., Any]], Command]:
-    """Make a `Command` of a function that takes a `Session` first."""
-    return click.command(name, cls=Command)
+def command(short: str) -> Callable[[Callable[..., Any]], Command]:
+    """Make a `Command` of a function that takes a `Session` first. `short`: its line in the list of commands."""
+    return click.command(cls=Command, short_help=short)
 
 
 def in_range(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -73,10 +73,14 @@ class Session:
         first = calendar.instant(start) if start else everything.start
         last = calendar.instant(end) if end else everything.end
         if last <= first:
-            raise UsageError(f"the range ends ({end or last}) before it begins ({start or first}); --to is not included in it")
+            raise UsageError(
+                f"the range ends ({end or last}) before it begins ({start or first}); --to is not included in it"
+            )
         span = TimeWindow(first, last)
         if not span.is_on_grid:
-            raise UsageError(f"the range {start or first} to {end or last} is not on the 5-minute grid: its ends must be whole 5 minutes")
+            raise UsageError(
+                f"the range {start or first} to {end or last} is not on the 5-minute grid: its ends must be whole 5 minutes"
+            )
         return span
 
     def everything(self) -> TimeWindow:

@@ -17,7 +17,7 @@ def fraud_alerts(events: pa.Table) -> pa.Table:
     """Users with more than three purchases within five minutes."""
     import pyarrow.compute as pc
 
-    purchases = events.filter(pc.equal(events["event_type"], "purchase"))
+    purchases = events.filter(pc.field("event_type") == "purchase")
     users = purchases.group_by("user_id").aggregate([("event_id", "count"), ("amount", "sum")])
     users = users.rename_columns({"event_id_count": "purchases", "amount_sum": "spent"})
-    return users.filter(pc.greater(users["purchases"], MOST_PURCHASES)).sort_by("user_id")
+    return users.filter(pc.field("purchases") > MOST_PURCHASES).sort_by("user_id")

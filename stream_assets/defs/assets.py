@@ -1,6 +1,7 @@
 """One asset a table: its body fills the partitions of the run's range."""
 
 from collections.abc import Callable
+from typing import Any
 
 import dagster as dg
 
@@ -45,13 +46,13 @@ def _asset(
         required_resource_keys=resource_keys,
         output_required=True,
     )
-    def fill(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def fill(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         return _fill(context, table, open_from(context.resources), names)
 
     return fill
 
 
-def _fill(context: dg.AssetExecutionContext, table: Table, pipeline: Pipeline, names: Names) -> dg.MaterializeResult[None]:
+def _fill(context: dg.AssetExecutionContext, table: Table, pipeline: Pipeline, names: Names) -> dg.MaterializeResult[Any]:
     spans = [pipeline.calendar.parse_key(key, table.grain) for key in context.partition_keys]
     span = TimeWindow(min(s.start for s in spans), max(s.end for s in spans))
     tag = context.run.tags.get(WORK_TAG)

@@ -63,7 +63,7 @@ def _resource_type(kind: type[Any]) -> type[SourceResource]:
         return kind(**{n: _duration(v) if n in durations else v for n, v in values.items()})
 
     made = create_model(f"{kind.__name__}Resource", __base__=SourceResource, __doc__=kind.__doc__, **model)
-    made.source = source  # pyright: ignore[reportAttributeAccessIssue]
+    made.source = source
     return made
 
 
@@ -85,4 +85,4 @@ def open_pipeline(project: Project, consumers: Any, resources: Any, lake: str, s
     found: LakeResource = getattr(resources, lake)
     streams = tuple(replace(s, source=getattr(resources, sources[s.name])) for s in project.streams)
     opened = replace(project, streams=streams, lake=found.folder, timezone=found.timezone, start=found.start)
-    return opened.open(consumers)
+    return opened.open(consumers, is_loading=False)

@@ -9,12 +9,12 @@ import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from stream_assets.errors import LakeError, LakeUnavailable
+from stream_assets.errors import LakeError, LakeUnavailable, StreamAssetsError
 
 _NOREPLACE, _EXCHANGE = 1, 2
 _AT_FDCWD = -100
@@ -28,7 +28,7 @@ _PASSES = {
 
 
 @contextmanager
-def lake_errors(where: Path) -> Iterator[None]:
+def lake_errors(where: Path) -> Generator[None]:
     """Turn what the operating system says of a lake's folder into the lake's errors.
 
     Raises:
@@ -37,6 +37,8 @@ def lake_errors(where: Path) -> Iterator[None]:
     """
     try:
         yield
+    except StreamAssetsError:
+        raise
     except OSError as error:
         said = f"{where} cannot be written ({error.strerror or error})"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

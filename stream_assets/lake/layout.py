@@ -3,7 +3,7 @@
     <lake>/events/day=2026-03-01/window_start=20260301T0005Z/part-r1-<digest8>.parquet     local day, UTC window
     <lake>/events_daily/day=2026-03-01/part-r1-<digest8>.parquet
     <lake>/<consumer>/day=.../[window_start=.../]part-r1-<digest8>.parquet
-    <lake>/_ledger.sqlite   <lake>/_staging/   <lake>/_rejected/
+    <lake>/_ledger.sqlite   <lake>/_lake.json   <lake>/_staging/   <lake>/_rejected/
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ class Layout:
     def ledger(self) -> Path:
         """The ledger's database file."""
         return self.root / "_ledger.sqlite"
+
+    @property
+    def marker(self) -> Path:
+        """File beside the ledger that says whose lake this is, and what was fixed when it was made."""
+        return self.root / "_lake.json"
 
     @property
     def staging(self) -> Path:

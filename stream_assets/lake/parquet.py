@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Parquet files with a receipt in the footer."""
 
 from __future__ import annotations

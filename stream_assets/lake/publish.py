@@ -1,11 +1,13 @@
 """Publishing: partitions are staged, synced, and exchanged with the old ones inside one ledger transaction.
 
 The order is write, sync, exchange, sync the parents, commit: so the ledger is never ahead of the disk, and a crash
-anywhere leaves the old partition, or a whole new one that the next publication adopts (rolls forward).
+anywhere leaves the old partition, or a whole new one that the next publication adopts (rolls forward). A failure that
+is no crash (a full disk) exchanges back before anybody else may write.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -20,9 +22,17 @@ import pyarrow as pa
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Receipt
-from stream_assets.core.window import Grain
-from stream_assets.errors import Conflict
-from stream_assets.lake.disk import exchange, move_new, sync_file_system, sync_folder
+from stream_assets.core.window import Grain, TimeWindow
+from stream_assets.errors import Conflict, LakeError
+from stream_assets.lake.disk import (
+    exchange,
+    hold,
+    is_held,
+    lake_errors,
+    move_new,
+    sync_file_system,
+    sync_folder,
+)
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import Ledger
 from stream_assets.lake.parquet import read_receipt, write_part
@@ -50,13 +60,18 @@ class Staged:
 
 
 class Publisher:
-    """Stages partitions and publishes them together. Use as a context manager: what was not committed is swept."""
+    """Stages partitions and publishes them together. Use as a context manager: what was not committed is removed.
+
+    Its folder in staging is held while it lives, so that no sweep takes it away, however long the work lasts.
+    """
 
     def __init__(self, layout: Layout, ledger: Ledger) -> None:
         self._layout = layout
         self._ledger = ledger
         self._staged: list[Staged] = []
         self._folder = layout.staging / uuid4().hex
+        self._folders = 0
+        self._hold: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -65,9 +80,14 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for staged in self._staged:
-            shutil.rmtree(staged.folder, ignore_errors=True)
+            # What was exchanged out lies where the new one lay; readers may have it open.
+            if (staged.folder / staged.file).exists():
+                shutil.rmtree(staged.folder, ignore_errors=True)
         with suppress(OSError):
             self._folder.rmdir()
+        if self._hold is not None:
+            os.close(self._hold)
+            self._hold = None
 
     def __len__(self) -> int:
         return len(self._staged)
@@ -92,43 +112,73 @@ class Publisher:
                 read, plus one.
             touched: event time whose content is new or other than before.
             read_at: when the inputs were read.
+
+        Raises:
+            LakeUnavailable: transient; the disk is full.
+            LakeError: terminal; the lake cannot be written.
         """
-        folder = self._folder / f"{len(self._staged):06d}"
-        folder.mkdir(parents=True)
-        draft = folder / "part.parquet"
-        try:
-            said = write_part(draft, schema, tables, receipt)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        name = self._layout.part(said.revision, said.digest)
-        draft.rename(folder / name)
+        with lake_errors(self._layout.staging):
+            folder = self._new_folder()
+            try:
+                said = write_part(folder / "part.parquet", schema, tables, receipt)
+                name = self._layout.part(said.revision, said.digest)
+                (folder / "part.parquet").rename(folder / name)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
         self._staged.append(Staged(said, grain, folder, name, touched(said), read_at))
         return said
+
+    def _new_folder(self) -> Path:
+        if self._hold is None:
+            self._layout.staging.mkdir(exist_ok=True)
+            self._folder.mkdir()
+            self._hold = hold(self._folder)
+        # A number is never used twice: what was exchanged out stays under the old ones.
+        self._folders += 1
+        folder = self._folder / f"{self._folders:06d}"
+        folder.mkdir()
+        return folder
 
     def commit(self) -> list[Receipt]:
         """Publish everything staged, in one transaction, and return the receipts. All or nothing.
 
         Raises:
-            Conflict: transient; another writer published one of the partitions first. Nothing was published.
+            Conflict: transient; another writer published one of the partitions first, or a crash left a newer one, which
+                is adopted now. Nothing was published.
+            LakeUnavailable: transient; the disk is full, or the ledger stayed locked. Nothing was published.
+            LakeError: terminal; the lake cannot be written, or has no such table of that grain.
         """
         if not self._staged:
             return []
-        sync_file_system(self._folder)
-        for staged in self._staged:
-            self._target(staged).parent.mkdir(parents=True, exist_ok=True)
-        with self._ledger.transaction():
+        try:
+            with lake_errors(self._layout.root):
+                for staged in self._staged:
+                    self._target(staged).parent.mkdir(parents=True, exist_ok=True)
+                # Files, their folders, and the new folders above their targets.
+                sync_file_system(self._folder)
+                with self._ledger.transaction(self._move_back):
+                    self._refuse_other_table()
+                    for staged in self._staged:
+                        self._refuse_other_revision(staged)
+                    self._record()
+                    for staged in self._staged:
+                        self._move(staged)
+                    for parent in {self._target(s).parent for s in self._staged}:
+                        sync_folder(parent)
+        except Conflict:
             for staged in self._staged:
-                self._refuse_other_revision(staged)
-            for staged in self._staged:
-                self._move(staged)
-            for parent in {self._target(s).parent for s in self._staged}:
-                sync_folder(parent)
-                sync_folder(parent.parent)
-            self._record()
+                adopt_newer(self._layout, self._ledger, staged.receipt.table, staged.grain, staged.receipt.span)
+            raise
         receipts = [s.receipt for s in self._staged]
         self._staged.clear()
         return receipts
+
+    def _refuse_other_table(self) -> None:
+        grains = self._ledger.tables()
+        for table, grain in {(s.receipt.table, s.grain) for s in self._staged}:
+            if grains.get(table) != grain:
+                raise LakeError(f"the lake has no table {table!r} of grain {grain!r}: register it first; nothing was published")
 
     def _record(self) -> None:
         by_table: dict[str, list[Staged]] = {}
@@ -147,7 +197,7 @@ class Publisher:
     def _refuse_other_revision(self, staged: Staged) -> None:
         wanted = staged.receipt.revision
         known = self._ledger.revision(staged.receipt.table, staged.receipt.span)
-        on_disk = max((r for r in map(self._layout.revision_of, _names(self._target(staged))) if r), default=0)
+        on_disk = _newest(self._layout, self._target(staged))[0]
         if known != wanted - 1 or on_disk > known:
             raise Conflict(
                 f"{staged.receipt.table} {staged.receipt.span} was published by another writer meanwhile "
@@ -161,39 +211,70 @@ class Publisher:
         else:
             move_new(staged.folder, target)
 
+    def _move_back(self) -> None:
+        """Take back those that were moved. What cannot be is adopted by the next publication, as after a crash."""
+        for staged in self._staged:
+            target = self._target(staged)
+            if (staged.folder / staged.file).exists() or not (target / staged.file).exists():
+                continue
+            with suppress(OSError):
+                if staged.folder.exists():
+                    exchange(target, staged.folder)
+                else:
+                    move_new(target, staged.folder)
 
-def adopt_newer(layout: Layout, ledger: Ledger, table: str, folder: Path) -> Receipt | None:
+
+def adopt_newer(layout: Layout, ledger: Ledger, table: str, grain: Grain, span: TimeWindow) -> Receipt | None:
     """Roll the ledger forward to a whole file on disk that is newer than its record (a crash before the commit).
 
     Returns:
-        The adopted receipt; None where the ledger knows the file.
+        The adopted receipt; None where the ledger knows the file, or another writer is about to record it.
+
+    Raises:
+        LakeError: terminal; the newer file is not whole, or is not of this partition.
     """
-    for name in _names(folder):
-        revision = layout.revision_of(name)
-        if revision is None:
-            continue
-        receipt = read_receipt(folder / name)
-        if revision <= ledger.revision(table, receipt.span) or receipt.table != table:
+    folder = layout.partition(table, grain, span)
+    if _newest(layout, folder)[0] <= ledger.revision(table, span):
+        return None
+    # A writer between its exchange and its commit holds the lock: only inside of it is what is seen the last word.
+    with ledger.transaction():
+        revision, name = _newest(layout, folder)
+        if revision <= ledger.revision(table, span):
             return None
-        with ledger.transaction():
-            ledger.record(receipt, str((folder / name).relative_to(layout.root)), receipt.covered, kind="adopted")
-            ledger.cover(table, [receipt.span], receipt.covered)
-        return receipt
-    return None
+        receipt = read_receipt(folder / name)
+        if (receipt.table, receipt.span.start, receipt.revision) != (table, span.start, revision):
+            raise LakeError(
+                f"{folder / name} says of itself that it is {receipt.table} {receipt.span}, revision {receipt.revision}: "
+                "move it out of the lake"
+            )
+        ledger.record(receipt, str((folder / name).relative_to(layout.root)), receipt.covered, kind="adopted")
+        ledger.cover(table, [receipt.span], receipt.covered)
+    return receipt
 
 
 def sweep(layout: Layout, now: datetime) -> int:
-    """Remove what has lain in staging for an hour, and return how many folders that were."""
+    """Remove what nobody holds and nothing has changed in for an hour in staging, and return how many folders that were.
+
+    An exchange changes the folder around the two names, so what was exchanged out counts from then.
+    """
     swept = 0
     for folder in layout.staging.iterdir() if layout.staging.exists() else ():
-        if datetime.fromtimestamp(folder.stat().st_mtime, now.tzinfo) < now - KEEP_REPLACED:
-            shutil.rmtree(folder, ignore_errors=True)
-            swept += 1
+        with suppress(FileNotFoundError):
+            if folder.is_dir() and datetime.fromtimestamp(_changed(folder), now.tzinfo) < now - KEEP_REPLACED and not is_held(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                swept += 1
     return swept
 
 
-def _names(folder: Path) -> list[str]:
+def _changed(folder: Path) -> float:
+    """Return when anything was last written in a folder: in it, in those inside, or in a file that is still growing."""
+    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+
+
+def _newest(layout: Layout, folder: Path) -> tuple[int, str]:
+    """Return revision and name of the newest part in a folder; revision 0 without one."""
     try:
-        return [path.name for path in folder.iterdir()]
+        names = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
-        return []
+        return 0, ""
+    return max(((layout.revision_of(name) or 0, name) for name in names), default=(0, ""))

@@ -1,54 +1,34 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """One lake: made once, opened often, read by anybody."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import Calendar, Grain, TimeWindow
-from stream_assets.errors import Conflict, LakeError
-from stream_assets.lake.disk import refuse_without_exchange
+from stream_assets.errors import LakeError
+from stream_assets.lake.disk import lake_errors, refuse_without_exchange
 from stream_assets.lake.layout import Layout
-from stream_assets.lake.ledger import Current, Ledger
-from stream_assets.lake.parquet import fit, unified
+from stream_assets.lake.ledger import FORMAT, Current, Ledger
+from stream_assets.lake.parquet import fit, read_receipt, unified
 from stream_assets.lake.publish import Publisher, adopt_newer
+from stream_assets.lake.read import LakeFile, Reader
 
 if TYPE_CHECKING:
     import duckdb
 
 DAYS_BEFORE = 2
 WINDOWS_BEFORE_END = timedelta(days=300)
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class LakeFile:
-    """One file of a table, and the part of it that was asked for.
-
-    Attributes:
-        wanted: event time that is to be read from it; all of it where that is the whole partition.
-    """
-
-    current: Current
-    path: Path
-    wanted: Intervals
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every row of the file is wanted."""
-        return self.wanted.covers(self.current.span)
 
 
 class Lake:
@@ -61,12 +41,13 @@ class Lake:
         self.layout = Layout(root, calendar)
         self.calendar = calendar
         self.ledger = Ledger(self.layout.ledger)
+        self._reader = Reader(self.layout, self.ledger)
 
     @classmethod
     def open(
         cls, root: Path, zone: str, now: datetime, *, start: str | None = None, end: datetime | None = None
     ) -> Lake:
-        """Open the lake in `root`, and make it where there is none.
+        """Open the lake in `root`, and make it where there is none. Of several that make it at once the first wins.
 
         Args:
             root: a folder of a local file system.
@@ -77,13 +58,15 @@ class Lake:
 
         Raises:
             LakeError: terminal; the folder cannot be used, or its lake has another zone or start.
+            LakeUnavailable: transient; the disk is full.
         """
         root = root.expanduser().resolve()
-        calendar = Calendar(zone)
-        lake = cls(root, calendar)
-        if not lake.layout.ledger.exists():
-            lake._make(start, end, now)
-        lake._refuse_other(zone, start)
+        lake = cls(root, Calendar(zone))
+        with lake_errors(root):
+            if not lake.ledger.is_made():
+                lake._make(start, end, now)
+            lake._refuse_other(zone, start)
+            lake._refuse_other_ledger()
         return lake
 
     def _make(self, start: str | None, end: datetime | None, now: datetime) -> None:
@@ -96,20 +79,24 @@ class Lake:
         last = min(end, now) if end else now
         windows_from = max(first, self.calendar.day_around(last - WINDOWS_BEFORE_END).start)
         root = self.layout.root
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            if any(p.name.startswith("day=") for p in root.glob("*/day=*")):
-                raise LakeError(
-                    f"{root} holds partitions but no ledger: run `stream-assets ledger rebuild`, or choose an empty folder"
-                )
-            self.layout.staging.mkdir(exist_ok=True)
-            refuse_without_exchange(self.layout.staging)
-        except OSError as error:
-            raise LakeError(f"no lake can be made in {root} ({error.strerror}): choose a folder that can be written") from error
+        root.mkdir(parents=True, exist_ok=True)
+        # Somebody else may make the lake and fill it meanwhile, so its ledger is looked for after its partitions.
+        was_used = self.layout.marker.exists() or next(root.glob("*/day=*"), None) is not None
+        if was_used and not self.ledger.is_made():
+            raise LakeError(
+                f"{root} holds partitions but no ledger: run `stream-assets ledger rebuild`, or choose an empty folder"
+            )
+        self.layout.staging.mkdir(exist_ok=True)
+        refuse_without_exchange(self.layout.staging)
         self.ledger.create(self.calendar, first, windows_from, now)
 
     def _refuse_other(self, zone: str, start: str | None) -> None:
         meta = self.meta
+        if meta.get("format") != FORMAT:
+            raise LakeError(
+                f"the lake {self.layout.root} was made by another release of stream_assets (format {meta.get('format')}, not {FORMAT}): "
+                "use that release, or choose another STREAM_ASSETS_LAKE"
+            )
         if meta.get("zone") != zone:
             raise LakeError(
                 f"the lake {self.layout.root} has days in {meta.get('zone')}, not in {zone}: set STREAM_ASSETS_TIMEZONE={meta.get('zone')}, "
@@ -120,6 +107,33 @@ class Lake:
             raise LakeError(
                 f"the lake {self.layout.root} starts on {first}, not on {start}: set STREAM_ASSETS_START={first}, or choose another STREAM_ASSETS_LAKE"
             )
+
+    def _refuse_other_ledger(self) -> None:
+        """A lake and its ledger know each other: both keep the lake's id."""
+        try:
+            said = json.loads(self.layout.marker.read_text())["lake_id"]
+        except FileNotFoundError:
+            draft = self.layout.staging / f".{uuid4().hex}"
+            draft.write_text(json.dumps(self.meta, indent=1) + "\n")
+            draft.replace(self.layout.marker)
+            return
+        except (ValueError, KeyError, TypeError):
+            said = None
+        if said != self.id:
+            raise LakeError(
+                f"{self.layout.marker} names the lake {said}, but the ledger beside it is that of {self.id}: "
+                "they come from two lakes. Put back the ledger that belongs here"
+            )
+
+    @property
+    def id(self) -> str:
+        """Drawn when the lake was made; a copy of the lake has the same."""
+        return self.meta["lake_id"]
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the lake was copied or restored: it lies in another folder than it was made in, not just under another path."""
+        return self.ledger.is_copy()
 
     @cached_property
     def meta(self) -> dict[str, str]:
@@ -142,8 +156,8 @@ class Lake:
 
     def roll_forward(self, table: str, grain: Grain, span: TimeWindow) -> bool:
         """Adopt what a crash left on disk for one partition; whether there was something."""
-        folder = self.layout.partition(table, grain, span)
-        return adopt_newer(self.layout, self.ledger, table, grain, folder) is not None
+        with lake_errors(self.layout.root):
+            return adopt_newer(self.layout, self.ledger, table, grain, span) is not None
 
     # Reading.
 
@@ -153,134 +167,104 @@ class Lake:
         Raises:
             LakeError: terminal; the lake has no such table.
         """
-        grains = self.ledger.tables()
-        if table not in grains:
-            raise LakeError(f"the lake has no table {table!r}; it has: {', '.join(sorted(grains)) or 'none yet'}")
-        return grains[table]
+        return self._reader.grain(table)
 
     def files(self, table: str, span: TimeWindow) -> list[LakeFile]:
         """Return the files that hold `table` inside `span`, oldest first, each event in exactly one of them.
 
-        The name of a stream gives its sealed days, and windows elsewhere.
-        """
-        self.grain(table)
-        of_stream = self.ledger.days_of(table)
-        days = self.ledger.current(of_stream, span) if of_stream else []
-        found = [self._file(c, Intervals.of(c.span.clip(span))) for c in days]
-        in_days = Intervals.union_of(c.span for c in days)
-        for current in self.ledger.current(table, span):
-            wanted = Intervals.of(current.span.clip(span)) - in_days
-            if wanted:
-                found.append(self._file(current, wanted))
-        return sorted(found, key=lambda f: f.current.span)
+        The name of a stream gives its sealed days, and windows elsewhere. Of a consumer's table, whose rows have no
+        event time, every partition that shares an instant with `span` is wanted whole.
 
-    def _file(self, current: Current, wanted: Intervals) -> LakeFile:
-        return LakeFile(current, self.layout.root / current.file, wanted)
+        Raises:
+            LakeError: terminal; the lake has no such table.
+        """
+        return self._reader.files(table, span)
 
     def read(
         self, table: str, span: TimeWindow, columns: Sequence[str] | None = None, *, keys: bool = False
     ) -> pa.Table:
         """Return the rows of `table` inside `span` `[start, end)`, oldest partition first.
 
+        Partitions that are replaced meanwhile are given as they were or as they are, each whole. Columns are united by
+        name, their types widened; a column that the table has only elsewhere is null here.
+
         Args:
-            table: a stream (its events, each once), or any table of the lake.
+            table: a stream (its events, each once), or any table of the lake; a consumer's partitions are given whole.
             span: event time.
             columns: names in the order wanted; all by default.
             keys: whether to add the partition's columns `day` and `window_start`.
 
+        Returns:
+            A table without columns where no partition of `table` shares an instant with `span`.
+
         Raises:
-            LakeError: terminal; no such table or column.
+            LakeError: terminal; no such table or column, columns whose types do not fit together, or a file is gone.
         """
-        return self._again(lambda: self._read(table, span, columns, keys))
-
-    def _read(self, table: str, span: TimeWindow, columns: Sequence[str] | None, keys: bool) -> pa.Table:
-        files = self.files(table, span)
-        if not files:
-            return pa.table({})
-        schema = unified(pq.read_schema(f.path) for f in files)
-        if columns is not None:
-            lacking = [c for c in columns if c not in schema.names]
-            if lacking:
-                raise LakeError(
-                    f"table {table!r} has no column {', '.join(map(repr, lacking))} in {span}; it has: {', '.join(schema.names)}"
-                )
-            schema = pa.schema([schema.field(c) for c in columns])
-        grain = self.grain(table)
-        tables = [self._rows(f, schema, grain if keys else None) for f in files]
-        return pa.concat_tables(tables) if tables else schema.empty_table()
-
-    def _rows(self, file: LakeFile, schema: pa.Schema, grain: Grain | None) -> pa.Table:
-        there = pq.read_schema(file.path).names
-        wanted = [name for name in schema.names if name in there]
-        rows = pq.ParquetFile(file.path).read(columns=wanted) if file.is_whole else _part(file, wanted)
-        rows = rows.replace_schema_metadata(None)
-        table = fit(rows, schema)
-        if grain is not None:
-            for name, value in self.layout.keys(grain, file.current.span).items():
-                table = table.append_column(name, pa.repeat(pa.scalar(value), table.num_rows))
-        return table
+        return self._reader.read(table, span, columns, keys=keys)
 
     def relation(
         self, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, columns: Sequence[str] | None = None
     ) -> duckdb.DuckDBPyRelation | None:
-        """Return the rows of `table` inside `span` as a lazy DuckDB relation; None where there is no file."""
-        whole: list[str] = []
-        parts: list[tuple[str, Intervals]] = []
-        for file in self.files(table, span):
-            if file.is_whole:
-                whole.append(str(file.path))
-            else:
-                parts.append((str(file.path), file.wanted))
-        relations: list[duckdb.DuckDBPyRelation] = []
-        if whole:
-            relations.append(connection.read_parquet(whole, union_by_name=True, hive_partitioning=False))
-        for path, wanted in parts:
-            terms = [
-                f"(event_time >= '{s.start.isoformat()}'::timestamptz and event_time < '{s.end.isoformat()}'::timestamptz)" for s in wanted
-            ]
-            relations.append(connection.read_parquet(path, hive_partitioning=False).filter(" or ".join(terms)))
-        if not relations:
-            return None
-        result = relations[0]
-        for other in relations[1:]:
-            result = result.union(other)
-        return result.select(*columns) if columns is not None else result
+        """Return the rows of `table` inside `span` as a lazy DuckDB relation; None where there is no file.
 
-    @staticmethod
-    def _again(read: Callable[[], T]) -> T:
-        """A file that was replaced between the list and the open is looked up again."""
-        return retry(
-            retry=retry_if_exception_type((FileNotFoundError, Conflict)),
-            stop=stop_after_attempt(20),
-            wait=wait_random(0, 0.05),
-            reraise=True,
-        )(read)()
+        It can be used for an hour, whatever is published meanwhile, and gives the same rows each time: its files are
+        pinned by other names in staging. In a lake that cannot be written, a partition that is replaced before the
+        relation is used makes DuckDB say that a file is not found: ask for the relation again.
+
+        Raises:
+            LakeError: terminal; no such table or column.
+        """
+        return self._reader.relation(connection, table, span, columns)
+
+    def pin(self, files: Iterable[LakeFile]) -> list[Path]:
+        """Return paths of what `files` gave, in order, which stay for an hour: for engines that open files later."""
+        return self._reader.pin(f.current for f in files)
 
     # Whole partitions, for the pipeline.
 
     def schema_of(self, partitions: Iterable[Current]) -> pa.Schema:
-        """Return the schema that the files of `partitions` share."""
-        return unified(pq.read_schema(self.layout.root / c.file) for c in partitions)
+        """Return the schema that the files of `partitions` share.
+
+        Raises:
+            Conflict: transient; one of them was replaced meanwhile.
+        """
+        return unified(self._reader.exactly(c, pq.read_schema) for c in partitions)
 
     @staticmethod
     def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
         """Return one schema with the columns of all."""
         return unified(schemas)
 
+    def is_whole(self, partition: Current) -> bool:
+        """Whether a partition's file is there with the receipt that the ledger has: else equal content is published again."""
+        try:
+            return read_receipt(self.layout.root / partition.file) == partition.receipt
+        except (LakeError, OSError):
+            return False
+
     def rows_of(self, partition: Current, schema: pa.Schema) -> pa.Table:
-        """Return the rows of one partition in the columns of `schema`."""
-        return fit(pq.ParquetFile(self.layout.root / partition.file).read(), schema)
+        """Return the rows of one partition in the columns of `schema`.
+
+        Raises:
+            Conflict: transient; it was replaced meanwhile.
+        """
+        with self._reader.exactly(partition, pq.ParquetFile) as file:
+            return fit(file.read(), schema)
 
     def windows_of_day(self, day: Current) -> Iterator[tuple[WindowFact, pa.Table]]:
-        """Yield each window of a stream's sealed day with its rows, as the receipt counts them, in order."""
-        file = pq.ParquetFile(self.layout.root / day.file)
-        groups = iter(range(file.num_row_groups))
-        waiting = file.schema_arrow.remove_metadata().empty_table()
-        for fact in day.receipt.windows:
-            while waiting.num_rows < fact.rows:
-                waiting = pa.concat_tables([waiting, file.read_row_group(next(groups))])
-            yield fact, waiting.slice(0, fact.rows)
-            waiting = waiting.slice(fact.rows)
+        """Yield each window of a stream's sealed day with its rows, as the receipt counts them, in order.
+
+        Raises:
+            Conflict: transient; the day was replaced meanwhile.
+        """
+        with self._reader.exactly(day, pq.ParquetFile) as file:
+            groups = iter(range(file.num_row_groups))
+            waiting = file.schema_arrow.remove_metadata().empty_table()
+            for fact in day.receipt.windows:
+                while waiting.num_rows < fact.rows:
+                    waiting = pa.concat_tables([waiting, file.read_row_group(next(groups))])
+                yield fact, waiting.slice(0, fact.rows)
+                waiting = waiting.slice(fact.rows)
 
     def keep_rejected(self, stream: str, window: TimeWindow, rows: pa.Table) -> None:
         """Keep the rows of one window that could not become events, in the place of those kept before."""
@@ -296,18 +280,4 @@ class Lake:
 
     def last_schema(self, table: str) -> pa.Schema | None:
         """Return the schema of the newest publication of a table; None before the first one."""
-        row = self.ledger.database.row("select file from current where tbl = ? order by committed_at desc limit 1", (table,))
-        if row is None:
-            return None
-        return pq.read_schema(self.layout.root / row["file"]).remove_metadata()
-
-
-def _part(file: LakeFile, columns: list[str]) -> pa.Table:
-    import pyarrow.dataset as ds  # loads pandas too: 0.25 s, for the rare partial read alone
-
-    column = ds.field("event_time")
-    terms = [(column >= pa.scalar(s.start)) & (column < pa.scalar(s.end)) for s in file.wanted]
-    result = terms[0]
-    for term in terms[1:]:
-        result = result | term
-    return ds.dataset(file.path, format="parquet").to_table(columns=columns, filter=result)
+        return self._reader.last_schema(table)

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """DuckDB views of a lake's tables, made from the ledger's own list of files."""
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ def create_view(
     (timestamp with time zone). A stream's name gives each of its events once, over sealed days and other windows.
 
     Args:
+        lake: where the files lie.
+        connection: that gets the view.
+        table: a stream, its days, or a consumer.
+        span: partitions outside of it are left out.
         empty: columns of the view where there is no file yet; None: no view then.
     """
     files = [f for f in lake.files(table, span) if f.wanted] if table in lake.ledger.tables() else []
@@ -51,9 +56,7 @@ def _select(lake: Lake, grain: Grain, files: Sequence[LakeFile], *, with_start: 
     if grain == "5 min" and with_start:
         columns += ", timezone('UTC', strptime(window_start, '%Y%m%dT%H%MZ')) as window_start"
     types = "{'day': date}" if grain == "day" else "{'day': date, 'window_start': varchar}"
-    return (
-        f"select {columns} from read_parquet([{paths}], union_by_name = true, hive_partitioning = true, hive_types = {types})"
-    )
+    return f"select {columns} from read_parquet([{paths}], union_by_name = true, hive_partitioning = true, hive_types = {types})"
 
 
 def empty_events(lake: Lake, stream: str) -> pa.Schema:

@@ -14,7 +14,7 @@ from stream_assets.core.planning import LedgerState, Rule
 from stream_assets.core.planning.due import delivered, lookback_span
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import ConsumerError, NotReady, StreamAssetsError, TransientError
+from stream_assets.errors import ConsumerError, LakeError, NotReady, StreamAssetsError, TransientError
 from stream_assets.events.hashing import digest
 from stream_assets.events.schema import RESERVED
 from stream_assets.lake.ledger import Current
@@ -43,8 +43,14 @@ class Consume:
         self._reason = reason
         self._progress = progress
         self._readable = {name: delivered(name, site.declarations, state) for name in consumer.inputs}
-        self._schema: pa.Schema | None = site.lake.last_schema(consumer.name)
+        self._schema: pa.Schema | None = self._last_schema()
         self._known_code = site.ledger.last_code(consumer.name)
+
+    def _last_schema(self) -> pa.Schema | None:
+        try:
+            return self._site.lake.last_schema(self._consumer.name)
+        except LakeError:
+            return None  # its newest file is lost, and is about to be made again
 
     def partitions(self, spans: Intervals, *, upto: datetime | None = None) -> list[Outcome]:
         """Make every partition in `spans`, and publish 48 at a time.
@@ -73,7 +79,7 @@ class Consume:
                     outcomes.append(self._failed(partition, error))
                     continue
                 current, table, receipt = made
-                if current and self._is_equal(current, receipt):
+                if current and self._is_equal(current, receipt) and site.lake.is_whole(current):
                     with site.ledger.transaction():
                         site.ledger.delivered(current, receipt.inputs_seq, receipt.code, site.clock.now())
                         site.ledger.settle(name, partition, read_at)

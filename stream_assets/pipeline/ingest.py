@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -126,7 +127,7 @@ def bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
     """Return the first and the last event time of `table`."""
     if not table.num_rows:
         return None, None
-    found = pc.min_max(table.column(EVENT_TIME)).as_py()
+    found: Any = pc.min_max(table.column(EVENT_TIME)).as_py()
     return found["min"], found["max"]
 
 
@@ -159,7 +160,7 @@ class Ingest:
             known = {c.span.start: c for c in self._site.ledger.current(self._stream.name, span)}
             for content in read.windows():
                 current = known.get(content.window.start)
-                if current and current.digest == content.digest and current.rows == content.table.num_rows:
+                if current and self._is_equal(current, content):
                     outcomes.append(self._unchanged(current, read.at))
                     continue
                 self.stage_window(publisher, content, current, read)
@@ -182,6 +183,10 @@ class Ingest:
             "5 min", read.schema, [content.table], lambda: receipt,
             touched=lambda said: said.covered, read_at=read.at,
         )  # fmt: skip
+
+    def _is_equal(self, current: Current, content: WindowContent) -> bool:
+        is_same = (current.digest, current.rows) == (content.digest, content.table.num_rows)
+        return is_same and self._site.lake.is_whole(current)
 
     def _unchanged(self, current: Current, read_at: datetime) -> Outcome:
         with self._site.ledger.transaction():
@@ -267,7 +272,7 @@ class Ingest:
 
         with self._site.lake.publisher() as publisher:
             said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at)
-            if known and known.digest == said.digest and known.rows == said.rows:
+            if known and (known.digest, known.rows) == (said.digest, said.rows) and self._site.lake.is_whole(known):
                 return [self._unchanged(known, read_at)]
             if also:
                 also(publisher)
@@ -291,7 +296,6 @@ class Ingest:
         known = next(iter(self._site.ledger.current(self._stream.daily, day)), None)
         if hull is None or known is None:
             return self._publish_days(day)
-        own = {c.span.start: c for c in self._site.ledger.current(self._stream.name, day)}
         with Read(self._site, self._stream, hull) as read:
             fresh = {c.window.start: c for c in read.windows() if spans.covers(c.window)}
             old_schema = self._site.lake.schema_of([known])
@@ -304,12 +308,16 @@ class Ingest:
             )
 
             def windows_too(publisher: Publisher) -> None:
+                own = {c.span.start: c for c in self._site.ledger.current(self._stream.name, day)}
                 for start, content in fresh.items():
                     current = own.get(start)
-                    if current and (current.digest, current.rows) != (content.digest, content.table.num_rows):
+                    if current and not self._is_equal(current, content):
                         self.stage_window(publisher, content, current, read)
 
             outcomes = self.publish_day(day, schema, contents, read.at, windows_too)
+            with self._site.lake.publisher() as publisher:  # copies that are wrong although the day is right
+                windows_too(publisher)
+                publisher.commit()
             with self._site.ledger.transaction():
                 for span in spans:
                     self._site.ledger.settle(self._stream.name, span, read.at)

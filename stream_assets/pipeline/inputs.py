@@ -51,7 +51,7 @@ class Inputs:
         edges = [(_micros(s.start), _micros(s.end)) for s in wanted]
         pieces = [
             table.slice(start, stop - start)
-            for start, stop in ((np.searchsorted(times, a), np.searchsorted(times, b)) for a, b in edges)
+            for start, stop in ((int(np.searchsorted(times, a)), int(np.searchsorted(times, b))) for a, b in edges)
             if stop > start
         ]
         return pa.concat_tables(pieces) if pieces else table.slice(0, 0)

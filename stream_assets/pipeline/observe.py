@@ -35,7 +35,7 @@ def observe(site: Site) -> dict[str, str]:
     for name in site.declarations.order:
         if name not in site.declarations.readers or site.declarations.is_stream(name):
             continue
-        _meet(site, site.declarations.consumer(name), now)
+        _look_at_inputs(site, site.declarations.consumer(name), now)
     return silent
 
 
@@ -66,21 +66,31 @@ def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: st
         site.ledger.reopen(stream.name, span, reason, now, now)
 
 
-def _meet(site: Site, consumer: Consumer, now: datetime) -> None:
-    """Note a consumer's code, and reopen what its inputs changed under it."""
+def declare(site: Site) -> None:
+    """Record the consumers as this process loaded them; once, when it loads them.
+
+    A process that loaded them earlier (a code location that was not reloaded) learns from it that its own code is the
+    older one, and asks for no rebuild.
+    """
+    now = site.clock.now()
+    for consumer in site.declarations.consumers:
+        with site.ledger.transaction():
+            before = site.ledger.sources.meet(
+                consumer.name, consumer.code, code_stated=consumer.code_stated, seq=site.ledger.seq(), now=now
+            )
+            if before and before.code != consumer.code and (consumer.code_stated or before.code_stated):
+                for span in site.ledger.coverage(consumer.name):
+                    site.ledger.reopen(consumer.name, span, f"code version is now {consumer.code}", now, now)
+
+
+def _look_at_inputs(site: Site, consumer: Consumer, now: datetime) -> None:
+    """Reopen what the inputs of a consumer changed under it."""
     seq = site.ledger.seq()
     known = site.ledger.sources.consumers().get(consumer.name)
-    if known and known.code == consumer.code and known.reconciled_seq == seq:
+    if known is None or known.reconciled_seq == seq:
         return
     with site.ledger.transaction():
-        before = site.ledger.sources.meet(consumer.name, consumer.code, code_stated=consumer.code_stated, seq=seq, now=now)
-        if before is None:
-            return
-        coverage = site.ledger.coverage(consumer.name)
-        if before.code != consumer.code and (consumer.code_stated or before.code_stated):
-            for span in coverage:
-                site.ledger.reopen(consumer.name, span, f"code version is now {consumer.code}", now, now)
-        _reconcile(site, consumer, before.reconciled_seq, coverage, now)
+        _reconcile(site, consumer, known.reconciled_seq, site.ledger.coverage(consumer.name), now)
         site.ledger.sources.reconciled(consumer.name, seq)
 
 
@@ -122,7 +132,9 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
             coverage.get(name, Intervals()),
             reopened.get(name, ()),
             failures.get(name, ()),
-            ledger.made_by_other_code(name, table.consumer.code, open_from) if table.consumer else Intervals(),
+            ledger.made_by_other_code(name, table.consumer.code, open_from)
+            if table.consumer and name in known and known[name].code == table.consumer.code
+            else Intervals(),
         )
         for name, table in site.declarations.tables.items()
     }

@@ -19,7 +19,7 @@ from stream_assets.lake.publish import sweep
 from stream_assets.lake.store import Lake
 from stream_assets.pipeline.consume import Consume
 from stream_assets.pipeline.ingest import Ingest
-from stream_assets.pipeline.observe import ledger_state, observe
+from stream_assets.pipeline.observe import declare, ledger_state, observe
 from stream_assets.pipeline.outcome import Outcome, Progress, Report, silent
 from stream_assets.pipeline.site import Site, signs_of_life
 
@@ -71,6 +71,10 @@ class Pipeline:
         return self.site.lake.calendar
 
     # Planning.
+
+    def declare(self) -> None:
+        """Record the consumers as this process loaded them."""
+        declare(self.site)
 
     def observe(self) -> dict[str, str]:
         """Bring the ledger up to date with the world; returns by stream what a silent source said."""

@@ -80,8 +80,15 @@ class Project:
         )
         return Declarations(specs, tuple(consumers))
 
-    def open(self, consumers: Iterable[Consumer], clock: Clock | None = None) -> Pipeline:
-        """Open the lake (and make it where there is none), and return what works on it."""
+    def open(self, consumers: Iterable[Consumer], clock: Clock | None = None, *, is_loading: bool = True) -> Pipeline:
+        """Open the lake (and make it where there is none), and return what works on it.
+
+        Args:
+            consumers: as this process loaded them.
+            clock: the machine's own by default.
+            is_loading: whether they were loaded just now; a process that opens a lake again says False, so that a
+                newer process that knows newer code is not overruled.
+        """
         from stream_assets.lake.store import Lake
         from stream_assets.pipeline.pipeline import Pipeline
         from stream_assets.pipeline.site import Site
@@ -92,7 +99,10 @@ class Project:
         ends = [s.end for s in declarations.streams]
         end = max(calendar.midnight(e) for e in ends if e) if ends and all(ends) else None
         lake = Lake.open(Path(self.lake), self.timezone, clock.now(), start=self.start, end=end)
-        return Pipeline(Site(declarations, {s.name: s.source for s in self.streams}, lake, clock))
+        pipeline = Pipeline(Site(declarations, {s.name: s.source for s in self.streams}, lake, clock))
+        if is_loading:
+            pipeline.declare()
+        return pipeline
 
 
 def _stream_from(stream: Stream, env: Mapping[str, str]) -> Stream:

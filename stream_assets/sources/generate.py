@@ -1,4 +1,4 @@
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """The arithmetic of synthetic events: every value is a hash of (seed, window, number in the window).
 
 Hashes are the finaliser of SplitMix64 (Steele, Lea and Flood 2014), which is a bijection: ids are unique.
@@ -212,8 +212,8 @@ def _words(bytes_: npt.NDArray[np.uint8], choices: list[str]) -> Any:
     distinct = list(dict.fromkeys(choices))
     codes = np.array([distinct.index(word) for word in choices], np.int8)[bytes_]
     indices: Any = pa.array(codes)
-    words: Any = pa.DictionaryArray.from_arrays(indices, pa.array(distinct))
-    return words.dictionary_decode()
+    arrays: Any = pa.DictionaryArray
+    return arrays.from_arrays(indices, pa.array(distinct)).dictionary_decode()
 
 
 def _hexadecimal(ids: _Hashes) -> pa.Array[Any]:

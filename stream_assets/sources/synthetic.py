@@ -83,14 +83,14 @@ class SyntheticEvents:
         window: TimeWindow,
         *,
         now: datetime,
-        state: SourceState | None = None,  # noqa: ARG002
+        state: SourceState | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the events of `[start, end)` that have arrived by `now`, in batches of about 100,000 rows."""
         from stream_assets.sources.generate import generate
 
         return generate(self, window, utc(now))
 
-    def schema(self, *, now: datetime) -> pa.Schema:  # noqa: ARG002
+    def schema(self, *, now: datetime) -> pa.Schema:
         """Return the eight columns."""
         from stream_assets.sources.generate import SCHEMA
 
@@ -101,7 +101,7 @@ class SyntheticEvents:
         cursor: str | None,
         *,
         now: datetime,
-        state: SourceState | None = None,  # noqa: ARG002
+        state: SourceState | None = None,
     ) -> Arrivals:
         """Name the windows of the late events that arrived in `(cursor, now]`; no cursor: in the last 7 days.
 

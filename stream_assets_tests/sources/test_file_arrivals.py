@@ -196,17 +196,38 @@ def test_a_broken_file_stops_no_look_and_is_told_when_it_is_mended(tmp_path: Pat
     assert mended.mended == fact.broken.spans
 
 
+def test_the_count_of_looks_survives_the_file_that_was_seen_last(tmp_path: Path) -> None:
+    """A state may count from what it knows, and must not give a number twice, or new files would go unnamed."""
+
+    class Counting(MemoryState):
+        def remember(self, facts: Iterable[FileFact]) -> None:
+            self._seen = max((fact.seen for fact in self.files().values()), default=0)
+            super().remember(facts)
+
+    put(tmp_path / "1.jsonl", [1])
+    source, state = FileEvents(str(tmp_path)), Counting()
+    look(source, None, state)
+    path = put(tmp_path / "2.jsonl", [12])
+    cursor = look(source, None, state).cursor
+    path.unlink()
+    cursor = look(source, cursor, state).cursor
+    put(tmp_path / "3.jsonl", [23])
+    assert named(look(source, cursor, state)) == [20]
+
+
 def test_a_file_that_has_gone_is_forgotten_and_an_empty_folder_forgets_nothing(tmp_path: Path) -> None:
     paths = [put(tmp_path / f"{n}.jsonl", [n]) for n in range(3)]
     source, state = FileEvents(str(tmp_path)), MemoryState()
     cursor = look(source, None, state).cursor
+    put(tmp_path / "3.jsonl", [3])
+    cursor = look(source, cursor, state).cursor
     paths[0].unlink()
     assert named(look(source, cursor, state)) == []
-    assert sorted(state.files()) == ["1.jsonl", "2.jsonl"]
-    for path in paths[1:]:
+    assert sorted(state.files()) == ["1.jsonl", "2.jsonl", "3.jsonl"]
+    for path in tmp_path.iterdir():
         path.unlink()
     look(source, cursor, state)
-    assert sorted(state.files()) == ["1.jsonl", "2.jsonl"]
+    assert sorted(state.files()) == ["1.jsonl", "2.jsonl", "3.jsonl"]
 
 
 def test_a_long_look_goes_on_in_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

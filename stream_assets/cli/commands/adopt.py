@@ -9,7 +9,9 @@ import click
 
 
 @click.command(
-    context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False
+    short_help="tell a Dagster instance what is there",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context

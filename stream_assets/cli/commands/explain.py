@@ -8,7 +8,7 @@ from stream_assets.cli.options import command
 from stream_assets.cli.session import Session
 
 
-@command()
+@command("why a consumer runs when it runs")
 @click.argument("consumer")
 def explain(session: Session, consumer: str) -> None:
     """Say why CONSUMER has its lane and cadence, with the arithmetic, what it reads and who wants it when."""

@@ -11,7 +11,7 @@ from stream_assets.cli.session import Session
 from stream_assets.cli.show.page import Page
 
 
-@command()
+@command("list the files of a table")
 @click.argument("table")
 @in_range
 def files(session: Session, table: str, start: str | None, end: str | None) -> None:

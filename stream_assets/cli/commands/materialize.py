@@ -9,7 +9,7 @@ from stream_assets.cli.options import command
 from stream_assets.cli.session import Session
 
 
-@command()
+@command("make partitions of a table by hand")
 @click.argument("table")
 @click.option("--from", "start", required=True, metavar="INSTANT", help="Start of the first partition.")
 @click.option("--to", "end", metavar="INSTANT", help="End of the last partition, not included; one partition without.")

@@ -11,14 +11,14 @@ from stream_assets.cli.session import Session
 from stream_assets.cli.show.page import Page
 
 
-@command()
+@command("stop one consumer alone")
 @click.argument("consumer")
 def pause(session: Session, consumer: str) -> None:
     """Stop CONSUMER alone: it demands nothing, and its promise is suspended."""
     _set(session, consumer, is_paused=True)
 
 
-@command()
+@command("let a paused consumer go on")
 @click.argument("consumer")
 def resume(session: Session, consumer: str) -> None:
     """Let CONSUMER go on: what it missed is due."""

@@ -6,7 +6,7 @@ from stream_assets.cli.options import command
 from stream_assets.cli.session import Session
 
 
-@command()
+@command("what is due now, why, and every consumer's lane")
 def plan(session: Session) -> None:
     """Say what is due now and why, and which lane every consumer has. Runs nothing."""
     from stream_assets.cli.facts.plan import plan_facts

@@ -10,7 +10,7 @@ from stream_assets.cli.session import Session
 from stream_assets.core.window import TimeWindow
 
 
-@command()
+@command("rebuild what other code made, or a range")
 @click.argument("consumer")
 @in_range
 def refresh(session: Session, consumer: str, start: str | None, end: str | None) -> bool:

@@ -11,7 +11,7 @@ from stream_assets.cli.session import Session
 from stream_assets.cli.show.page import Page
 
 
-@command()
+@command("forget failures, so that they are due again")
 @click.argument("table", required=False)
 def retry(session: Session, table: str | None) -> None:
     """Forget the failures of TABLE, or of all tables, so that what failed is due again at once."""

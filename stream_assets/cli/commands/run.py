@@ -10,7 +10,7 @@ from stream_assets.cli.progress import bar
 from stream_assets.cli.session import Session
 
 
-@command()
+@command("do everything that is due, without a daemon")
 def run(session: Session) -> bool:
     """Do everything that is due, without any daemon, and say what each consumer got.
 

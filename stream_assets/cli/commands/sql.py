@@ -15,7 +15,7 @@ MOST_ROWS = 1000
 """As many rows are printed as a table; CSV and JSON have all."""
 
 
-@command()
+@command("ask DuckDB over the lake's tables")
 @click.argument("query")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @in_range
@@ -32,7 +32,7 @@ def sql(session: Session, query: str, form: str, start: str | None, end: str | N
         import pyarrow.csv
 
         sys.stdout.flush()
-        pyarrow.csv.write_csv(answer, click.get_binary_stream("stdout"))
+        pyarrow.csv.write_csv(answer, sys.stdout.buffer)
         return
     session.as_json = session.as_json or form == "json"
     rows = answer.num_rows

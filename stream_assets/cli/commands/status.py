@@ -8,7 +8,7 @@ from stream_assets.cli.options import command
 from stream_assets.cli.session import Session
 
 
-@command()
+@command("how consumers and streams stand now")
 @click.option("--recent", default=10, show_default=True, help="How many of the newest pieces of work to show.")
 def status(session: Session, recent: int) -> None:
     """Say how every consumer stands against its promise, what each stream has, and what was done last."""

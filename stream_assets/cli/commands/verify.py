@@ -9,7 +9,7 @@ from stream_assets.cli.progress import bar
 from stream_assets.cli.session import Session
 
 
-@command()
+@command("compare source, lake, ledger and files")
 @click.argument("table", required=False)
 @in_range
 def verify(session: Session, table: str | None, start: str | None, end: str | None) -> bool:
@@ -34,7 +34,10 @@ def verify(session: Session, table: str | None, start: str | None, end: str | No
         tables = [table if table in pipeline.lake.ledger.tables() else session.table(table)]
     with bar() as shown:
         days = len(pipeline.calendar.days(asked))
-        shown.begin("verify", len(tables) + sum(days for t in tables if t in declarations.tables and declarations.tables[t].stream))
+        shown.begin(
+            "verify",
+            len(tables) + sum(days for t in tables if t in declarations.tables and declarations.tables[t].stream),
+        )
         found = compare(pipeline.site, tables, asked, shown.step)
     session.give(verify_facts(tables, asked, found), show_verify)
     return found.is_good

@@ -42,7 +42,8 @@ def explain_facts(pipeline: Pipeline, consumer: Consumer) -> dict[str, Any]:
         "wanted_through": at(horizon.upto),
         "open_from": at(horizon.open_from),
         "boundaries": [
-            _boundary(pipeline, cadence, boundary, settled, settling) for cadence, boundary in sorted(horizon.by.items())
+            _boundary(pipeline, cadence, boundary, settled, settling)
+            for cadence, boundary in sorted(horizon.by.items())
         ],
         "own_automation": consumer.cadence.name,
         "readers": [

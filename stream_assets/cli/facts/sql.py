@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from stream_assets.errors import LakeError, UsageError
@@ -37,15 +38,20 @@ def ask(pipeline: Pipeline, query: str, span: TimeWindow) -> pa.Table:
             continue
         try:
             relation = connection.sql(query)
-            return relation.to_arrow_table() if relation is not None else _nothing()
+            return _apart(relation.to_arrow_table()) if relation is not None else _nothing()
         except duckdb.IOException as error:
             if attempt == TRIES:
-                raise LakeError(f"the query could not be answered ({_first(error)}): run `stream-assets verify`") from error
+                raise LakeError(
+                    f"the query could not be answered ({_first(error)}): run `stream-assets verify`"
+                ) from error
         except duckdb.CatalogException as error:
             named = [t for t in lacking if t in str(error)]
             if named:
-                raise LakeError(f"{named[0]} has no partition yet, so its columns are not known: `stream-assets run` fills it") from error
-            raise UsageError(f"the query is wrong: {_first(error)}") from error
+                raise LakeError(
+                    f"{named[0]} has no partition yet, so its columns are not known: `stream-assets run` fills it"
+                ) from error
+            tables = ", ".join(sorted({*pipeline.declarations.tables, *pipeline.lake.ledger.tables()}))
+            raise UsageError(f"the query is wrong: {_first(error)} The lake's tables are: {tables}") from error
         except duckdb.Error as error:
             raise UsageError(f"the query is wrong: {_first(error)}") from error
     raise LakeError("the lake's files were replaced faster than they could be read: ask again")
@@ -66,6 +72,17 @@ def _create_views(pipeline: Pipeline, connection: duckdb.DuckDBPyConnection, que
         if not create_view(pipeline.lake, connection, name, span, empty):
             lacking.append(name)
     return lacking
+
+
+def _apart(answer: pa.Table) -> pa.Table:
+    """Give columns of one name different ones, as objects need them: `day`, `day_2`."""
+    names: list[str] = []
+    for name in answer.column_names:
+        count = sum(
+            known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit()) for known in names
+        )
+        names.append(f"{name}_{count + 1}" if name in names else name)
+    return answer.rename_columns(names)
 
 
 def _nothing() -> pa.Table:
@@ -91,6 +108,9 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if value - value == 0 else str(value)
+    if isinstance(value, Decimal):
+        # DuckDB sums integers into wide ones, which arrive as decimals without a fraction.
+        return str(value) if isinstance(value.as_tuple().exponent, int) and value.as_tuple().exponent < 0 else int(value)
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -111,12 +111,13 @@ def _stream(pipeline: Pipeline, stream: StreamSpec, state: LedgerState) -> dict[
 
 
 def _claim(pipeline: Pipeline, claim: Claim) -> dict[str, Any]:
-    grains = {pipeline.declarations.tables[t].grain for t in claim.tables if t in pipeline.declarations.tables}
+    known = pipeline.declarations.tables
+    grain: Grain = next((known[t].grain for t in claim.tables if t in known), "5 min")
     return {
         "id": claim.id,
         "automation": claim.automation,
         "tables": list(claim.tables),
-        **partitions(pipeline.calendar, claim.span, next(iter(grains), "5 min")),
+        **partitions(pipeline.calendar, claim.span, grain),
         "state": claim.state,
         "requested_at": at(claim.requested_at),
         "finished_at": at(claim.finished_at),

@@ -32,7 +32,7 @@ def report_facts(report: Report, pipeline: Pipeline) -> dict[str, Any]:
     grain = pipeline.table(report.table).grain
     return {
         "table": report.table,
-        **{state.replace(" ", "_"): report.count(state) for state in STATES},  # type: ignore[arg-type]
+        **{state.replace(" ", "_"): report.count(state) for state in STATES},
         "rows": report.rows,
         "failures": [
             {"key": pipeline.calendar.key(o.span, grain), "error": o.error, "is_transient": o.is_transient}

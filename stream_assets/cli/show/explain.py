@@ -24,7 +24,10 @@ def show_explain(facts: dict[str, Any], page: Page) -> None:
     page.line()
     page.table(
         ["wanted by", "last boundary", "next boundary", "looked for at"],
-        [[b["automation"], when(b["last"]), when(b["next"]), when(b["next_looked_for_at"])] for b in facts["boundaries"]],
+        [
+            [b["automation"], when(b["last"]), when(b["next"]), when(b["next_looked_for_at"])]
+            for b in facts["boundaries"]
+        ],
     )
     if facts["is_paused"]:
         page.line("It is paused: it demands nothing, and its promise is suspended.", "yellow")

@@ -15,7 +15,10 @@ def show_plan(facts: dict[str, Any], page: Page) -> None:
         page.line("Nothing is due.", "green")
     for work in facts["work"]:
         unit = "window" if work["grain"] == "5 min" else "day"
-        page.line(f"{work['automation']}: {', '.join(work['tables'])}, {keys(work)} ({many(work['partitions'], unit)})", "bold")
+        page.line(
+            f"{work['automation']}: {', '.join(work['tables'])}, {keys(work)} ({many(work['partitions'], unit)})",
+            "bold",
+        )
         page.line(f"    because {work['reason']}")
     page.line()
     page.line("Automations", "bold")

@@ -29,7 +29,15 @@ def show_status(facts: dict[str, Any], page: Page) -> None:
     page.table(
         ["work", "tables", "partitions", "state", "at", "took s", "CPU s"],
         [
-            [w["automation"], ", ".join(w["tables"]), keys(w), w["state"], when(w["requested_at"]), w["seconds"], w["cpu_seconds"]]
+            [
+                w["automation"],
+                ", ".join(w["tables"]),
+                keys(w),
+                w["state"],
+                when(w["requested_at"]),
+                w["seconds"],
+                w["cpu_seconds"],
+            ]
             for w in facts["recent_work"]
         ],
     )
@@ -62,7 +70,9 @@ def _troubles(consumer: dict[str, Any], page: Page) -> None:
 
 def _failures(name: str, failures: list[dict[str, Any]], page: Page) -> None:
     for failure in failures[:MOST_FAILURES]:
-        again = "paused; stream-assets retry" if failure["is_paused"] else f"tried again at {when(failure['next_try_at'])}"
+        again = (
+            "paused; stream-assets retry" if failure["is_paused"] else f"tried again at {when(failure['next_try_at'])}"
+        )
         tries = many(failure["tries"], "time")
         page.line(f"{name} {keys(failure)} failed {tries} ({again}): {failure['error']}", "red")
     if len(failures) > MOST_FAILURES:
@@ -72,7 +82,9 @@ def _failures(name: str, failures: list[dict[str, Any]], page: Page) -> None:
 def _stream(stream: dict[str, Any], page: Page) -> None:
     page.line()
     page.line(f"{stream['stream']}: {stream['source']}", "bold")
-    page.line(f"  watermark {when(stream['watermark'])}; days {ranges(stream['days'])}; windows {ranges(stream['windows'])}")
+    page.line(
+        f"  watermark {when(stream['watermark'])}; days {ranges(stream['days'])}; windows {ranges(stream['windows'])}"
+    )
     if stream["rejected_rows"]:
         page.line(f"  {many(stream['rejected_rows'], 'row')} rejected since {when(stream['rejected_since'])}", "yellow")
     for reopened in stream["reopened"][:MOST_FAILURES]:

@@ -78,6 +78,11 @@ class Rule:
         """Return how far `table` is wanted now."""
         return self.horizons[table.stream.name if table.stream else table.name]
 
+    def owners(self, table: Table) -> frozenset[Cadence]:
+        """Return the cadences that want `table`; the days of a stream are wanted daily in any case."""
+        wanted = frozenset(self.horizon(table).by)
+        return wanted | {DAILY} if table.stream else wanted
+
     def wanted(self, table: Table) -> Intervals:
         """Return what `table` should contain by now."""
         ahead = self.horizon(table)
@@ -215,9 +220,3 @@ def lookback_span(partition: TimeWindow, table: Table, first: datetime, calendar
 
 def _span(start: datetime, end: datetime) -> Intervals:
     return Intervals.of(TimeWindow(start, end)) if start < end else Intervals()
-
-
-def owners(name: str, declarations: Declarations, state: LedgerState) -> frozenset[Cadence]:
-    """Return the cadences that want `name`; the days of a stream are wanted daily in any case."""
-    wanted = declarations.demand(state.paused)[name]
-    return wanted | {DAILY} if declarations.is_stream(name) else wanted

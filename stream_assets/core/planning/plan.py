@@ -10,7 +10,7 @@ from stream_assets.core.cadence import DAILY, DAY_MARGIN, Cadence
 from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.freshness import words
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning.due import Rule, delivered, owners
+from stream_assets.core.planning.due import Rule, delivered
 from stream_assets.core.planning.state import LedgerState
 from stream_assets.core.window import GRAINS, GRID, Calendar, Grain, TimeWindow
 
@@ -86,7 +86,7 @@ class _Planner:
             return []
         automation = HEAL if self._is_silent(cadence) else cadence.name
         works: list[Work] = []
-        for grain in ("5 min", "day"):
+        for grain in GRAINS:
             due: dict[str, Intervals] = {}
             extra: dict[str, Intervals] = {}
             for table in self._tables(grain):
@@ -162,7 +162,7 @@ class _Planner:
             for grain in GRAINS
         }
         while any(need.values()):
-            chunks = [(self._newest_chunk(spans), grain) for grain, spans in need.items() if spans]
+            chunks: list[tuple[TimeWindow, Grain]] = [(self._newest_chunk(s), grain) for grain, s in need.items() if s]
             chunk, grain = max(chunks, key=lambda c: (c[0].end, c[1] == "day"))
             works = self._works(HEAL, grain, self._closed_due(grain, chunk, asked), is_catch_up=True)
             if works:
@@ -192,7 +192,7 @@ class _Planner:
         for table in self._tables(grain):
             if table.stream and grain == "5 min":
                 continue
-            cadences = owners(table.stream.name if table.stream else table.name, self.declarations, self.state)
+            cadences = self.rule.owners(table)
             if cadences and all(c.name in self.state.stopped for c in cadences):
                 continue
             if cadence and cadence not in cadences and not (cadence == DAILY and all(not c.is_batch for c in cadences)):

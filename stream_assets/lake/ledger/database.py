@@ -6,7 +6,7 @@ import ctypes
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -99,7 +99,7 @@ class Database:
         return connection is not None and connection.pid == os.getpid() and connection.in_transaction
 
     @contextmanager
-    def transaction(self, undo: Callable[[], None] | None = None) -> Iterator[None]:
+    def transaction(self, undo: Callable[[], None] | None = None) -> Generator[None]:
         """Everything inside is one change: all of it, or on an exception nothing. Inside another one it is part of that.
 
         Args:
@@ -158,7 +158,7 @@ class Database:
             self._connection.executemany(sql, values)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> Generator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:

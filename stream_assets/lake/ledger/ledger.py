@@ -14,10 +14,12 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import Reopened
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import Calendar, Grain, TimeWindow
-from stream_assets.errors import LakeError
+from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
 from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
+
+FORMAT = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +62,35 @@ class Ledger:
         self.sources = SourceRecords(self.database)
 
     def create(self, calendar: Calendar, start: datetime, windows_from: datetime, now: datetime) -> None:
-        """Make a new ledger: what is fixed when a lake is made is stored here."""
+        """Make a new ledger: what is fixed when a lake is made is stored here. The first of several wins."""
         self.database.create()
         with self.transaction():
+            if self.meta():
+                return
             values = {
-                "lake_id": uuid4().hex, "epoch": uuid4().hex, "format": "1", "zone": calendar.zone,
+                "lake_id": uuid4().hex, "epoch": uuid4().hex, "format": FORMAT, "zone": calendar.zone,
                 "start": text(start), "windows_from": text(windows_from), "created_at": text(now),
+                "made_in": _identity(self.database.path.parent),
             }  # fmt: skip
-            self.database.change_many("insert or ignore into meta values (?, ?)", values.items())
+            self.database.change_many("insert into meta values (?, ?)", values.items())
 
     def meta(self) -> dict[str, str]:
-        """Return what was fixed when the lake was made."""
+        """Return what was fixed when the lake was made; empty before."""
         return {row["key"]: row["value"] for row in self.database.rows("select key, value from meta")}
+
+    def is_made(self) -> bool:
+        """Whether the lake has been made: its ledger is there, and not just being created by somebody else."""
+        if not self.database.path.exists():
+            return False
+        has_tables = self.database.row("select 1 from sqlite_master where name = 'meta'")
+        return has_tables is not None and bool(self.meta())
+
+    def is_copy(self) -> bool:
+        """Whether the ledger lies in another folder than the one it was made in: the lake was copied or restored.
+
+        A lake that was moved within its file system is no copy.
+        """
+        return self.meta().get("made_in") != _identity(self.database.path.parent)
 
     def register(self, table: str, grain: Grain, stream: str | None) -> None:
         """Remember a table and its grain.
@@ -79,9 +98,12 @@ class Ledger:
         Raises:
             LakeError: terminal; the lake has a table of that name with another grain.
         """
-        row = self.database.row("select grain from tbl where name = ?", (table,))
-        if row is None:
-            self.database.change("insert or ignore into tbl values (?, ?, ?)", (table, grain, stream))
+        row = self.database.row("select grain, stream from tbl where name = ?", (table,))
+        if row is None or (row["grain"] == grain and row["stream"] != stream):
+            self.database.change(
+                "insert into tbl values (?, ?, ?) on conflict (name) do update set stream = excluded.stream where grain = excluded.grain",
+                (table, grain, stream),
+            )
         elif row["grain"] != grain:
             raise LakeError(
                 f"table {table!r} has grain {row['grain']!r} in this lake and cannot become {grain!r}: grain is part of what a "
@@ -91,6 +113,11 @@ class Ledger:
     def tables(self) -> dict[str, Grain]:
         """Return all tables that the lake has met, with their grains."""
         return {row["name"]: row["grain"] for row in self.database.rows("select name, grain from tbl")}
+
+    def stream_of(self, table: str) -> str | None:
+        """Return the stream whose events `table` holds; None for a consumer's table, and for none."""
+        row = self.database.row("select stream from tbl where name = ?", (table,))
+        return row["stream"] if row else None
 
     def days_of(self, table: str) -> str | None:
         """Return the name of the table of days of the stream whose windows `table` holds; None for any other table."""
@@ -122,8 +149,17 @@ class Ledger:
 
     def last_code(self, table: str) -> str | None:
         """Return the code that made the newest publication of a consumer's table; None before the first one."""
-        row = self.database.row("select code from current where tbl = ? order by committed_at desc limit 1", (table,))
-        return row["code"] if row else None
+        newest = self.newest(table)
+        return newest.code if newest else None
+
+    def newest(self, table: str) -> Current | None:
+        """Return the partition of `table` that was published last; None before the first one. Independent of history."""
+        row = self.database.row(
+            "select c.* from publication p join current c on c.tbl = p.tbl and c.key_start = p.key_start"
+            " where p.tbl = ? order by p.seq desc limit 1",
+            (table,),
+        )
+        return _current(row) if row else None
 
     def coverage(self, table: str) -> Intervals:
         """Return what has been delivered of `table`."""
@@ -186,7 +222,16 @@ class Ledger:
         )
 
     def delivered(self, current: Current, inputs_seq: int, code: str, now: datetime) -> None:
-        """Record that a partition was made again and came out equal: no file, and nothing downstream, moves."""
+        """Record that a partition was made again and came out equal: no file, and nothing downstream, moves.
+
+        Raises:
+            Conflict: transient; another writer published the partition meanwhile. Nothing is recorded.
+        """
+        if self.revision(current.table, current.span) != current.revision:
+            raise Conflict(
+                f"{current.table} {current.span} was published by another writer meanwhile (not revision {current.revision} any "
+                "more): the work is planned again"
+            )
         self.database.change(
             "update current set inputs_seq = ?, code = ? where tbl = ? and key_start = ?",
             (inputs_seq, code, current.table, text(current.span.start)),
@@ -215,26 +260,45 @@ class Ledger:
         )
 
     def reopen(self, table: str, span: TimeWindow, reason: str, since: datetime, not_before: datetime) -> None:
-        """Record that sealed content of `table` inside `span` is no longer right; what is recorded already is left alone."""
-        known = merged(self.database.rows('select start, "end" from reopened where tbl = ?', (table,)))
-        for part in Intervals.of(span) - known:
-            self.database.change(
-                'insert into reopened (tbl, start, "end", reason, since, not_before) values (?,?,?,?,?,?)',
-                (table, text(part.start), text(part.end), reason, text(since), text(not_before)),
-            )
+        """Record that sealed content of `table` inside `span` is no longer right.
+
+        Where that is recorded already it stays due as it was, but only what is read at `since` or later mends it: a
+        reader that is under way has not seen what came now.
+        """
+        known = self._reopened_in(table, span)
+        for row in known:
+            self._reopen_again(row, span, since)
+        for part in Intervals.of(span) - merged(known):
+            self._insert_reopened(table, part, reason, text(since), text(since), text(not_before))
+
+    def _reopened_in(self, table: str, span: TimeWindow) -> list[Row]:
+        return self.database.rows(
+            'select * from reopened where tbl = ? and start < ? and "end" > ?', (table, text(span.end), text(span.start))
+        )
+
+    def _reopen_again(self, row: Row, span: TimeWindow, latest: datetime) -> None:
+        if row["latest"] >= text(latest):
+            return
+        whole = next(spans([row]))
+        self.database.change("delete from reopened where id = ?", (row["id"],))
+        self._insert_reopened(row["tbl"], whole.clip(span), row["reason"], row["since"], text(latest), row["not_before"])
+        for rest in Intervals.of(whole) - Intervals.of(span):
+            self._insert_reopened(row["tbl"], rest, row["reason"], row["since"], row["latest"], row["not_before"])
+
+    def _insert_reopened(self, table: str, span: TimeWindow, reason: str, since: str, latest: str, not_before: str) -> None:
+        self.database.change(
+            'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)',
+            (table, text(span.start), text(span.end), reason, since, latest, not_before),
+        )
 
     def settle(self, table: str, span: TimeWindow, read_at: datetime) -> None:
         """Strike out what was reopened up to `read_at` inside `span`, and the failures there: both have been mended."""
-        for row in self.database.rows(
-            'select * from reopened where tbl = ? and start < ? and "end" > ? and since <= ?',
-            (table, text(span.end), text(span.start), text(read_at)),
-        ):
+        for row in self._reopened_in(table, span):
+            if row["latest"] > text(read_at):
+                continue
             self.database.change("delete from reopened where id = ?", (row["id"],))
-            for rest in Intervals.union_of(spans([row])) - Intervals.of(span):
-                self.database.change(
-                    'insert into reopened (tbl, start, "end", reason, since, not_before) values (?,?,?,?,?,?)',
-                    (table, text(rest.start), text(rest.end), row["reason"], row["since"], row["not_before"]),
-                )
+            for rest in Intervals.of(*spans([row])) - Intervals.of(span):
+                self._insert_reopened(table, rest, row["reason"], row["since"], row["latest"], row["not_before"])
         self.work.clear_failures(table, span)
 
     def touched_since(self, seq: int, table: str) -> list[tuple[int, Intervals]]:
@@ -246,6 +310,11 @@ class Ledger:
             (row["seq"], Intervals.union_of(TimeWindow(instant(a), instant(b)) for a, b in json.loads(row["touched"])))
             for row in rows
         ]
+
+
+def _identity(folder: Path) -> str:
+    """Return what a copy of a folder has not: its path may change, its number within the file system does not."""
+    return str(folder.stat().st_ino)
 
 
 def _reach_back(span: TimeWindow) -> datetime:

@@ -15,7 +15,7 @@ create table if not exists current (
 create table if not exists coverage (tbl text not null, start text not null, "end" text not null, primary key (tbl, start)) without rowid;
 create table if not exists reopened (
     id integer primary key, tbl text not null, start text not null, "end" text not null,
-    reason text not null, since text not null, not_before text not null
+    reason text not null, since text not null, latest text not null, not_before text not null
 );
 create table if not exists failure (
     tbl text not null, start text not null, "end" text not null, error text not null, tries integer not null,

@@ -115,11 +115,11 @@ class FileEvents:
 
         return read(self, window, now=utc(now), state=state)
 
-    def schema(self, *, now: datetime) -> pa.Schema | None:  # noqa: ARG002
-        """Return the columns of the last file by name, or None for an empty folder."""
+    def schema(self, *, now: datetime) -> pa.Schema | None:
+        """Return the columns of the last file by name that can be read, or None where there is none."""
         from stream_assets.sources.files.reading import schema
 
-        return schema(self)
+        return schema(self, now=utc(now))
 
     def arrivals(self, cursor: str | None, *, now: datetime, state: SourceState | None = None) -> Arrivals | None:
         """Name the windows that have events of the new and changed files; None without a `state`.

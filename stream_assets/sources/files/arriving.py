@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -39,42 +39,51 @@ def arrivals(source: FileEvents, cursor: str | None, *, now: datetime, state: So
     facts: list[FileFact] = []
     budget = BYTES_A_LOOK
     reader = reader_of(source)
-    for file in listed:
+    # New files first, then those looked at longest ago, so that one that always changes never starves another.
+    for file in sorted(listed, key=lambda file: known[file.name].seen if file.name in known else 0):
         old = known.get(file.name)
         if old and is_current(file, old):
             continue
         if budget < 0:
             break
         try:
-            fact = _look(source, file, old, now, reader)
+            fact, size = _look(source, file, old, now, reader)
         except SourceUnavailable:
             # In the middle of a write: it is new again at the next look.
             continue
-        budget -= file.size - (old.size if old and fact.mended is old.mended else 0)
+        budget -= size
         facts.append(_handed_over(fact, old, since))
         if len(facts) >= _REMEMBERED_AT_ONCE:
             state.remember(facts)
             facts.clear()
     if facts:
         state.remember(facts)
-    present = {file.name for file in listed}
-    # An empty folder is more likely a disk that is not there than the end of all files.
-    if present and (gone := known.keys() - present):
+    if gone := _gone(listed, known):
         state.forget(gone)
     return _since(state.files().values(), since, now)
 
 
-def _look(source: FileEvents, file: Found, old: FileFact | None, now: datetime, reader: Reader) -> FileFact:
+def _gone(listed: list[Found], known: Mapping[str, FileFact]) -> set[str]:
+    """Return the known files that are not there any more, but for the last one seen: it holds the count of looks."""
+    if not listed:
+        # An empty folder is more likely a disk that is not there than the end of all files.
+        return set()
+    gone = known.keys() - {file.name for file in listed}
+    return gone - {max(known, key=lambda path: known[path].seen)} if gone else set()
+
+
+def _look(source: FileEvents, file: Found, old: FileFact | None, now: datetime, reader: Reader) -> tuple[FileFact, int]:
+    """Return the fact of the version that is there now, and how many bytes were read for it."""
     if old and old.error is None and old.mark and file.size > old.size and mark(file, old.size) == old.mark:
         fact = Scan(source, file, now=now, grown=old).learn(reader)
         if fact.error is None:
-            return fact
+            return fact, file.size - old.size
     fact = Scan(source, file, now=now).learn(reader)
     if old is None:
-        return fact
+        return fact, file.size
     # What the older version had may be elsewhere now.
     mended = old.broken if fact.error is None else Intervals()
-    return replace(fact, fresh=fact.fresh | old.windows, mended=mended)
+    return replace(fact, fresh=fact.fresh | old.windows, mended=mended), file.size
 
 
 def _handed_over(fact: FileFact, old: FileFact | None, since: int) -> FileFact:

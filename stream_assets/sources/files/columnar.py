@@ -36,7 +36,7 @@ class Columnar:
     within: TimeWindow | None = None
     latest: datetime = EPOCH
 
-    def __call__(self, file: Found, *, offset: int, times_only: bool) -> Iterator[Piece]:  # noqa: ARG002
+    def __call__(self, file: Found, *, offset: int, times_only: bool) -> Iterator[Piece]:
         """Yield the file's rows; a `piece.Reader`. `offset` must be 0."""
         if not file.size:
             raise SourceUnavailable(f"{file.path} is empty, so it is still being written: try again")

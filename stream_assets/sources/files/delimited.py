@@ -1,4 +1,4 @@
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """CSV: read as text by pyarrow, and given types by rules that do not depend on where a block ends."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -118,8 +118,7 @@ class Delimited:
             return cells
         if cells.null_count == len(cells):
             nothing: Any = KINDS[kind] if kind else pa.null()
-            nulls: Any = pa.nulls(len(cells), nothing)
-            return nulls
+            return cast("Any", pa.nulls(len(cells), nothing))
         if kind is None:
             for kind in ("int", "float", "bool", "text"):
                 if (values := as_kind(cells, kind)) is not None:

@@ -1,4 +1,4 @@
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """JSON lines, a block of whole lines at a time.
 
 pyarrow parses; we cut the blocks, so that a line that is no JSON object can be named and left out, and so
@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.json
@@ -145,8 +145,7 @@ class JsonLines:
 
     def _check_id(self, file: Found, table: pa.Table) -> None:
         place = table.schema.get_field_index(self.id)
-        kind: Any = table.schema.field(place).type if place >= 0 else None
-        if kind is not None and pa.types.is_floating(kind):
+        if place >= 0 and pa.types.is_floating(cast("Any", table.schema.field(place).type)):
             raise SourceError(
                 f"{file.path}: column {self.id!r} has numbers with a fraction or of more than 64 bits, which "
                 "are no exact ids: write ids as text"

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
+from stream_assets.errors import StreamAssetsError
 from stream_assets.sources.files.listing import Found, list_files
 from stream_assets.sources.files.scan import Scan, reader_of
 from stream_assets.sources.protocol import FileFact, SourceState
@@ -49,13 +50,20 @@ def read(
             state.remember(learnt)
 
 
-def schema(source: FileEvents) -> pa.Schema | None:
-    """Return the columns of the last file by name that has any."""
-    for file in reversed(list_files(source, was_there=True)):
-        for piece in reader_of(source)(file, offset=0, times_only=False):
-            if piece.table.schema.names:
-                return piece.table.schema.remove_metadata()
-            break
+def schema(source: FileEvents, *, now: datetime) -> pa.Schema | None:
+    """Return the columns of the last file by name that can be read, None for none: `read` says what is wrong."""
+    reader = reader_of(source, within=TimeWindow(now, now), now=now)
+    try:
+        files = list_files(source, was_there=True)
+    except StreamAssetsError:
+        return None
+    for file in reversed(files):
+        try:
+            piece = next(reader(file, offset=0, times_only=False), None)
+        except StreamAssetsError:
+            continue
+        if piece is not None and piece.table.schema.names:
+            return piece.table.schema.remove_metadata()
     return None
 
 

@@ -1,0 +1,324 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""Reading: the list of files comes from the ledger, each is opened once, and only what is wanted is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import Grain, TimeWindow
+from stream_assets.errors import Conflict, LakeError
+from stream_assets.events.schema import EVENT_TIME
+from stream_assets.lake.layout import Layout
+from stream_assets.lake.ledger import Current, Ledger
+from stream_assets.lake.parquet import fit, unified
+from stream_assets.lake.publish import adopt_newer
+
+if TYPE_CHECKING:
+    import duckdb
+
+LOOKS_BEFORE_LOCK = 5
+"""So often a replaced file is looked up again before the ledger is locked to see who is in between."""
+LOOKS = 200
+FILES_AT_ONCE = min(8, (os.cpu_count() or 1) * 2)
+
+T = TypeVar("T")
+
+
+class Replaced(Conflict, FileNotFoundError):
+    """A file was replaced between the ledger's answer and its opening."""
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFile:
+    """One file of a table, and the part of it that was asked for.
+
+    Attributes:
+        wanted: event time that is to be read from it; all of it where that is the whole partition.
+    """
+
+    current: Current
+    path: Path
+    wanted: Intervals
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row of the file is wanted."""
+        return self.wanted.covers(self.current.span)
+
+
+class Reader:
+    """Reads the tables of one lake. A partition that is replaced meanwhile is read as it was or as it is."""
+
+    def __init__(self, layout: Layout, ledger: Ledger) -> None:
+        self._layout = layout
+        self._ledger = ledger
+
+    def grain(self, table: str) -> Grain:
+        """Return the grain of a table.
+
+        Raises:
+            LakeError: terminal; the lake has no such table.
+        """
+        grains = self._ledger.tables()
+        if table not in grains:
+            raise LakeError(f"the lake has no table {table!r}; it has: {', '.join(sorted(grains)) or 'none yet'}")
+        return grains[table]
+
+    def files(self, table: str, span: TimeWindow) -> list[LakeFile]:
+        """Return the files that hold `table` inside `span`, oldest first, each event in exactly one of them.
+
+        The name of a stream gives its sealed days, and windows elsewhere. Of a consumer's table, whose rows have no
+        event time, every partition that shares an instant with `span` is wanted whole.
+        """
+        self.grain(table)
+        daily = self._ledger.days_of(table)
+        days = self._ledger.current(daily, span) if daily else []
+        has_events = self._ledger.stream_of(table) is not None
+        found = [self._file(c, Intervals.of(c.span.clip(span))) for c in days]
+        in_days = Intervals.union_of(c.span for c in days)
+        for current in self._ledger.current(table, span):
+            wanted = Intervals.of(current.span.clip(span)) - in_days if has_events else Intervals.of(current.span)
+            if wanted:
+                found.append(self._file(current, wanted))
+        return sorted(found, key=lambda f: f.current.span)
+
+    def _file(self, current: Current, wanted: Intervals) -> LakeFile:
+        return LakeFile(current, self._layout.root / current.file, wanted)
+
+    def read(self, table: str, span: TimeWindow, columns: Sequence[str] | None, *, keys: bool) -> pa.Table:
+        """See `Lake.read`."""
+        grain = self.grain(table) if keys else None
+        files = self.files(table, span)
+        if not files:
+            return pa.table({})
+        parts = _all(lambda f: self._rows(f, columns, grain), files)
+        schema = unified(schema for schema, _ in parts)
+        if columns is not None:
+            schema = pa.schema([self._field(table, c, schema, span) for c in columns])
+        if grain is not None:
+            schema = pa.schema([*schema, *(pa.field(name, pa.string()) for name in self._layout.keys(grain, span))])
+        try:
+            return pa.concat_tables([fit(rows, schema) for _, rows in parts])
+        except pa.ArrowInvalid as error:
+            raise LakeError(f"table {table!r} has values in {span} that do not fit the type of their column there: {error}") from error
+
+    def _rows(self, file: LakeFile, columns: Sequence[str] | None, grain: Grain | None) -> tuple[pa.Schema, pa.Table]:
+        """Return all columns of one file, and what is wanted of its rows."""
+        current, opened = self.with_file(file.current, _open)
+        with opened:
+            schema = opened.schema_arrow.remove_metadata()
+            names = [n for n in schema.names if columns is None or n in columns]
+            rows = opened.read(names, use_threads=False) if file.is_whole else _part(opened, current, file.wanted, names)
+        rows = rows.replace_schema_metadata(None)
+        if grain is not None:
+            for name, value in self._layout.keys(grain, current.span).items():
+                rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
+        return schema, rows
+
+    def _field(self, table: str, column: str, schema: pa.Schema, span: TimeWindow) -> pa.Field[Any]:
+        """Return a column of `schema`, or one that the table has elsewhere: it is null here."""
+        if column in schema.names:
+            return schema.field(column)
+        for name in (table, self._ledger.days_of(table)):
+            newest = self.last_schema(name) if name else None
+            if newest is not None and column in newest.names:
+                return newest.field(column)
+        raise LakeError(f"table {table!r} has no column {column!r} in {span}; it has: {', '.join(schema.names)}")
+
+    def last_schema(self, table: str) -> pa.Schema | None:
+        """Return the schema of the newest publication of a table; None before the first one."""
+        newest = self._ledger.newest(table)
+        if newest is None:
+            return None
+        return self.with_file(newest, pq.read_schema)[1].remove_metadata()
+
+    # Lazily, with DuckDB.
+
+    def relation(
+        self, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, columns: Sequence[str] | None
+    ) -> duckdb.DuckDBPyRelation | None:
+        """See `Lake.relation`."""
+        files = self.files(table, span)
+        if not files:
+            return None
+        paths = self.pin([f.current for f in files])
+        whole = [path for path, file in zip(paths, files, strict=True) if file.is_whole]
+        queries = [f"select * from {_scan(whole)}"] if whole else []
+        queries += [
+            f"select * from {_scan([path])} where {_condition(file.wanted)}"
+            for path, file in zip(paths, files, strict=True)
+            if not file.is_whole
+        ]
+        result = connection.sql(" union all by name ".join(queries))
+        if columns is None:
+            return result
+        lacking = [c for c in columns if c not in result.columns]
+        fields = [self._field(table, c, pa.schema([(n, pa.null()) for n in result.columns]), span) for c in lacking]
+        terms = {f.name: f"null::{connection.from_arrow(pa.schema([f]).empty_table()).types[0]} as {_quoted(f.name)}" for f in fields}
+        return result.select(", ".join(terms.get(c, _quoted(c)) for c in columns))
+
+    def pin(self, partitions: Iterable[Current]) -> list[Path]:
+        """Return other names of the partitions' files, which stay for an hour whatever is published meanwhile.
+
+        A query engine opens files when it likes, later than the list was made. The folders around them have the same
+        names as in the lake. In a lake that cannot be written the files' own names are returned.
+        """
+        folder = self._layout.staging / f"pinned-{uuid4().hex}"
+        try:
+            folder.mkdir()
+        except OSError:
+            return [self.with_file(c, _there)[1] for c in partitions]
+
+        def link(path: Path) -> Path:
+            pinned = folder / path.relative_to(self._layout.root)
+            pinned.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, pinned)
+            return pinned
+
+        return [self.with_file(current, link)[1] for current in partitions]
+
+    # What is replaced while it is looked at.
+
+    def with_file(self, current: Current, use: Callable[[Path], T]) -> tuple[Current, T]:
+        """Call `use` with the file of a partition; where that was replaced meanwhile, with the one in its place.
+
+        Returns:
+            The publication that was used, and what `use` returned.
+
+        Raises:
+            LakeError: terminal; the ledger names a file that is not there.
+            Replaced: transient; it was replaced again and again.
+        """
+        for look in range(LOOKS):
+            try:
+                return current, use(self._layout.root / current.file)
+            except FileNotFoundError as error:
+                current = self._instead(current, error, lock=look >= LOOKS_BEFORE_LOCK)
+        raise Replaced(f"{current.file} was replaced {LOOKS} times while it was being opened: it is tried again")
+
+    def _instead(self, gone: Current, error: FileNotFoundError, *, lock: bool) -> Current:
+        """Return what the ledger names now in the place of a file that is gone."""
+        if lock:
+            # A writer between exchange and commit finishes first; one that died there has left a file to adopt.
+            adopt_newer(self._layout, self._ledger, gone.table, self.grain(gone.table), gone.span)
+            with self._ledger.transaction():
+                known = self._present(gone)
+                if known is None or (known == gone and not (self._layout.root / known.file).exists()):
+                    raise LakeError(
+                        f"{gone.table} {gone.span}: its file {gone.file} is not there. Run `stream-assets verify {gone.table}`"
+                    ) from error
+                return known
+        return self._present(gone) or gone
+
+    def _present(self, partition: Current) -> Current | None:
+        span = partition.span
+        return next((c for c in self._ledger.current(partition.table, span) if c.span.start == span.start), None)
+
+    def exactly(self, current: Current, use: Callable[[Path], T]) -> T:
+        """Call `use` with the file of this very revision.
+
+        Raises:
+            Replaced: transient; there is a newer one by now.
+            LakeError: terminal; the ledger names a file that is not there.
+        """
+        path = self._layout.root / current.file
+        try:
+            return use(path)
+        except FileNotFoundError as error:
+            if self._instead(current, error, lock=True) == current:
+                return use(path)
+            raise Replaced(f"{current.file} was replaced while it was being read: the work is planned again") from error
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise LakeError(f"{path} is no whole Parquet file ({error}): run `stream-assets verify`") from error
+
+
+def _there(path: Path) -> Path:
+    path.stat()
+    return path
+
+
+def _all(read: Callable[[LakeFile], T], files: list[LakeFile]) -> list[T]:
+    """Read many small files side by side: most of the time of each is spent outside of Python."""
+    if len(files) < FILES_AT_ONCE:
+        return [read(file) for file in files]
+    with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="lake-read") as pool:
+        return list(pool.map(read, files))
+
+
+def _part(file: pq.ParquetFile, current: Current, wanted: Intervals, columns: list[str]) -> pa.Table:
+    """Return the rows inside `wanted`, in order; only the row groups that can hold them are read."""
+    extra = [EVENT_TIME] if EVENT_TIME not in columns else []
+    tables: list[pa.Table] = []
+    for first, last in _row_ranges(current, wanted, file.metadata.num_rows):
+        groups, skipped = _groups(file, first, last)
+        rows = file.read_row_groups(groups, [*columns, *extra], use_threads=False) if groups else None
+        if rows is not None:
+            tables.append(rows.slice(first - skipped, last - first))
+    rows = pa.concat_tables(tables) if tables else file.schema_arrow.empty_table().select([*columns, *extra])
+    times: Any = rows.column(EVENT_TIME)
+    inside = (pc.and_(pc.greater_equal(times, pa.scalar(s.start)), pc.less(times, pa.scalar(s.end))) for s in wanted)
+    return rows.filter(reduce(pc.or_, inside)).select(columns)
+
+
+def _row_ranges(current: Current, wanted: Intervals, rows: int) -> list[tuple[int, int]]:
+    """Return from a day's receipt which rows the wanted windows are, merged; all rows where it does not say."""
+    facts = current.receipt.windows
+    if sum(f.rows for f in facts) != rows:
+        return [(0, rows)]
+    found: list[tuple[int, int]] = []
+    start = 0
+    for fact in facts:
+        stop = start + fact.rows
+        if fact.rows and wanted.clip(fact.window):
+            if found and found[-1][1] == start:
+                found[-1] = (found[-1][0], stop)
+            else:
+                found.append((start, stop))
+        start = stop
+    return found
+
+
+def _groups(file: pq.ParquetFile, first: int, last: int) -> tuple[list[int], int]:
+    """Return the row groups that hold rows `first` to `last`, and how many rows lie before the first of them."""
+    found: list[int] = []
+    start = skipped = 0
+    for index in range(file.num_row_groups):
+        stop = start + file.metadata.row_group(index).num_rows
+        if start < last and stop > first:
+            skipped = skipped if found else start
+            found.append(index)
+        start = stop
+    return found, skipped
+
+
+def _scan(paths: Sequence[Path]) -> str:
+    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+
+
+def _condition(wanted: Intervals) -> str:
+    return " or ".join(
+        f"({EVENT_TIME} >= '{s.start.isoformat()}'::timestamptz and {EVENT_TIME} < '{s.end.isoformat()}'::timestamptz)"
+        for s in wanted
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,105 @@
+"""Files against the ledger: footers, places, rows, coverage, and the copies of a sealed day's windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from stream_assets.core.declaration import Table
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import Grain, TimeWindow
+from stream_assets.errors import LakeError
+from stream_assets.events.hashing import digest
+from stream_assets.lake.ledger import Current
+from stream_assets.lake.parquet import read_receipt
+from stream_assets.pipeline.verify.difference import Findings
+
+
+class Partitions:
+    """Compares the partitions of one table, declared or not, with the ledger."""
+
+    def __init__(self, found: Findings, name: str, grain: Grain, table: Table | None) -> None:
+        self._found = found
+        self._site = found.site
+        self._lake = found.site.lake
+        self._name = name
+        self._grain: Grain = grain
+        self._table = table
+
+    def compare(self) -> None:
+        """Compare footers with the ledger, files with the layout, coverage with receipts, days with their windows."""
+        covered: list[TimeWindow] = []
+        for current in self._lake.ledger.current(self._name, self._found.span):
+            self._found.verification.files += 1
+            covered += current.receipt.covered
+            said = self._receipt(current)
+            if said and self._is_current(current):
+                self._found.add("receipt", self._name, current.span, said, self._found.remake(current, self._grain))
+            if self._table and self._table.is_days_of_stream:
+                self._copies(current)
+        for day in self._lake.calendar.days(self._found.span):
+            self._strangers(day)
+        counted = self._lake.ledger.coverage(self._name).clip(self._found.span)
+        receipts = Intervals.union_of(covered).clip(self._found.span)
+        for span in counted - receipts:
+            said = "the ledger counts it as delivered, but no receipt says so"
+            self._found.add("coverage", self._name, span, said, self._found.mend(self._name, self._grain, span))
+        for span in receipts - counted:
+            said = "a receipt says that it is delivered, but the ledger does not count it"
+            self._found.add("coverage", self._name, span, said, self._found.mend(self._name, self._grain, span))
+
+    def _is_current(self, current: Current) -> bool:
+        """Whether a partition has not been published again meanwhile; waits for a publication that is under way."""
+        with self._lake.ledger.transaction():
+            return self._lake.ledger.revision(current.table, current.span) == current.revision
+
+    def _receipt(self, current: Current) -> str:
+        """Return what is wrong with one file; nothing where it is what the ledger says."""
+        layout = self._lake.layout
+        path = layout.root / current.file
+        part = layout.part(current.revision, current.digest)
+        if path != layout.partition(current.table, self._grain, current.span) / part:
+            return f"the ledger names {current.file}, which is not where that partition lies"
+        try:
+            if read_receipt(path) != current.receipt:
+                return f"the receipt in {current.file} is not the one in the ledger"
+            if self._table and self._table.consumer:
+                rows = self._lake.rows_of(current, self._lake.schema_of([current]))
+                if (rows.num_rows, digest(rows, skip=())) != (current.rows, current.digest):
+                    return f"the rows in {current.file} are not those of its receipt"
+        except FileNotFoundError:
+            return f"its file {current.file} is not there"
+        except (OSError, pa.ArrowException, LakeError) as error:
+            return f"its file {current.file} is not whole ({error})"
+        return ""
+
+    def _copies(self, day: Current) -> None:
+        """Compare the windows of a sealed day with the copies of them that are still kept."""
+        stream = next(s for s in self._site.declarations.streams if s.daily == day.table)
+        facts = {f.start: (f.rows, f.digest) for f in day.receipt.windows}
+        waiting = Intervals.union_of(r.span for r in self._lake.ledger.reopened().get(day.table, ()))
+        for copy in self._lake.ledger.current(stream.name, day.span):
+            if facts.get(copy.span.start) != (copy.rows, copy.digest):
+                said = f"the day {self._lake.calendar.key(day.span, 'day')} and the copy of this window differ; readers get the day's"
+                mend = self._found.mend(stream.name, "5 min", copy.span)
+                self._found.add("day", stream.name, copy.span, said, mend, is_known=waiting.covers(copy.span))
+
+    def _strangers(self, day: TimeWindow) -> None:
+        """Find files in the table's folders that the ledger does not know."""
+        layout, ledger = self._lake.layout, self._lake.ledger
+
+        def strangers() -> list[Path]:
+            there = [p for p in layout.partition(self._name, "day", day).rglob("*") if not p.is_dir()]
+            known = {layout.root / c.file for c in ledger.current(self._name, day)} if there else set[Path]()
+            return sorted(p for p in there if p not in known)
+
+        if not strangers():
+            return
+        with ledger.transaction():  # a publication that was under way is done now
+            found = strangers()
+        for path in found:
+            said = f"{path.relative_to(layout.root)} is not in the ledger, but readers that list folders count it"
+            is_left = layout.revision_of(path.name) is not None
+            mend = self._found.mend(self._name, self._grain, day) if is_left else f"move {path} out of the lake"
+            self._found.add("layout", self._name, day, said, mend)

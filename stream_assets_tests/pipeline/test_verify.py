@@ -1,0 +1,196 @@
+"""`verify` finds every kind of difference, names it, and the command that it gives mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from stream_assets import consumer
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import GRID, TimeWindow
+from stream_assets.pipeline.project import Project, Stream
+from stream_assets.pipeline.verify import Difference, verify
+from stream_assets.sources.files import FileEvents
+from stream_assets.testing import SettableClock
+
+if TYPE_CHECKING:
+    from stream_assets.pipeline import Pipeline
+
+YESTERDAY = datetime(2026, 3, 9, tzinfo=UTC)
+TODAY = YESTERDAY + timedelta(days=1)
+NOW = TODAY + timedelta(minutes=47)
+EVERYTHING = TimeWindow(YESTERDAY, TODAY + timedelta(days=1))
+
+
+@consumer(freshness="1 day", reads={"events": ["event_id"]})
+def report(events: pa.Table) -> pa.Table:
+    return pa.table({"events": pa.array([events.num_rows], pa.int64())})
+
+
+def line(number: int, time: datetime, amount: int = 1) -> str:
+    return json.dumps({"event_id": f"e{number:05}", "event_time": time.isoformat(), "amount": amount}) + "\n"
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    """Events every minute, one file a day."""
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    for start, count in ((YESTERDAY, 1440), (TODAY, 40)):
+        events = (line(n, start + timedelta(minutes=n)) for n in range(count))
+        (folder / f"{start:%Y%m%d}.jsonl").write_text("".join(events))
+        os.utime(folder / f"{start:%Y%m%d}.jsonl", (start.timestamp(), start.timestamp()))
+    return folder
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, landing: Path) -> Pipeline:
+    """The closed day sealed and read by a consumer, the open day's first eight windows made by hand."""
+    source = FileEvents(str(landing), arrival=None)
+    project = Project((Stream("events", source),), lake=str(tmp_path / "lake"), start="2026-03-09")
+    made = project.open([report], SettableClock(NOW))
+    assert all(not r.failed for _, reports in made.run() for r in reports)
+    fill(made, "events", TimeWindow(TODAY, TODAY + 8 * GRID))
+    fill(made, "events", TimeWindow(YESTERDAY, YESTERDAY + 2 * GRID))
+    return made
+
+
+def fill(pipeline: Pipeline, table: str, span: TimeWindow) -> None:
+    with pipeline.running(table, span) as running:
+        assert not pipeline.fill(table, span, running).failed
+
+
+def differences(pipeline: Pipeline, *tables: str) -> list[Difference]:
+    return verify(pipeline.site, tables or tuple(pipeline.declarations.tables), EVERYTHING).differences
+
+
+def mend(pipeline: Pipeline, difference: Difference) -> None:
+    """Do what `rm FILE; stream-assets materialize TABLE --from A --to B` does."""
+    *before, command = difference.mend.split("; ")
+    for said in before:
+        Path(said.removeprefix("rm ")).unlink()
+    words = command.split()
+    assert words[:2] == ["stream-assets", "materialize"], command
+    fill(pipeline, words[2], pipeline.range(words[2], words[4], words[6]))
+
+
+def file_of(pipeline: Pipeline, table: str, span: TimeWindow = EVERYTHING) -> Path:
+    return pipeline.lake.layout.root / pipeline.lake.ledger.current(table, span)[0].file
+
+
+def change_source(landing: Path, day: str, old: str, new: str) -> None:
+    """Change a file unseen: size and modification time stay."""
+    path = landing / f"{day}.jsonl"
+    known = path.stat()
+    text = path.read_text()
+    assert (text.count(old), len(old)) == (1, len(new))
+    path.write_text(text.replace(old, new))
+    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+
+
+def test_everything_agrees_after_a_run_in_one_query_a_day(pipeline: Pipeline) -> None:
+    found = verify(pipeline.site, tuple(pipeline.declarations.tables), EVERYTHING)
+    assert found.differences == []
+    assert (found.windows, found.rows, found.queries) == (288 + 8, 1440 + 40, 2)
+    assert found.files == 8 + 1 + 1
+
+
+def test_an_event_that_changed_unseen_is_named_and_mended(pipeline: Pipeline, landing: Path) -> None:
+    for day, table in (("20260309", "events_daily"), ("20260310", "events")):
+        change_source(landing, day, line(7, (YESTERDAY if day.endswith("09") else TODAY) + timedelta(minutes=7), 1), line(7, (YESTERDAY if day.endswith("09") else TODAY) + timedelta(minutes=7), 2))
+        (found,) = differences(pipeline, table)
+        assert (found.check, found.table, found.ids, found.is_known) == ("source", table, ("e00007 differs",), False)
+        assert found.said == "5 events on both sides, but not the same"
+        mend(pipeline, found)
+        assert differences(pipeline, table) == []
+
+
+def test_an_event_that_was_exchanged_for_another_is_named_on_both_sides(pipeline: Pipeline, landing: Path) -> None:
+    change_source(landing, "20260310", "e00012", "x00012")
+    (found,) = differences(pipeline, "events")
+    assert set(found.ids) == {"x00012 only in the source", "e00012 only in the lake"}
+    assert found.span == TimeWindow(TODAY + 2 * GRID, TODAY + 3 * GRID)
+
+
+def test_a_late_event_that_waits_to_be_healed_is_known_and_no_difference(pipeline: Pipeline, landing: Path) -> None:
+    (landing / "late.jsonl").write_text(line(99, TODAY + timedelta(minutes=3)))
+    found = verify(pipeline.site, ("events",), EVERYTHING)
+    (waiting,) = found.differences
+    assert (waiting.is_known, waiting.ids, waiting.mend) == (True, ("e00099 only in the source",), "stream-assets run")
+    assert waiting.said == "6 events in the source, 5 in the lake"
+    assert found.is_good
+
+
+@pytest.mark.parametrize("table", ["events", "events_daily", "report"])
+def test_a_file_that_is_gone_is_made_again(pipeline: Pipeline, table: str) -> None:
+    file_of(pipeline, table, TimeWindow(TODAY, TODAY + GRID) if table == "events" else EVERYTHING).unlink()
+    found = differences(pipeline, table)
+    assert "is not there" in next(d for d in found if d.check == "receipt").said
+    mend(pipeline, found[-1])
+    assert differences(pipeline, table) == []
+
+
+@pytest.mark.parametrize("table", ["events", "events_daily", "report"])
+def test_a_file_that_was_cut_off_is_made_again(pipeline: Pipeline, table: str) -> None:
+    path = file_of(pipeline, table, TimeWindow(TODAY, TODAY + GRID) if table == "events" else EVERYTHING)
+    path.write_bytes(path.read_bytes()[:-20])
+    found = differences(pipeline, table)
+    assert {d.check for d in found} <= {"receipt", "file"}
+    mend(pipeline, found[-1])
+    assert differences(pipeline, table) == []
+
+
+@pytest.mark.parametrize("table", ["events", "report"])
+def test_rows_that_are_not_those_of_the_receipt_are_found(pipeline: Pipeline, table: str) -> None:
+    from stream_assets.lake.parquet import write_part
+
+    (current, *_) = pipeline.lake.ledger.current(table, TimeWindow(TODAY - GRID, TODAY + GRID))
+    rows = pipeline.lake.rows_of(current, pipeline.lake.schema_of([current]))
+    write_part(pipeline.lake.layout.root / current.file, rows.schema, [rows, rows], lambda: current.receipt)
+    (found,) = differences(pipeline, table)
+    mend(pipeline, found)
+    assert differences(pipeline, table) == []
+
+
+def test_a_file_that_nobody_published_is_named(pipeline: Pipeline) -> None:
+    stranger = file_of(pipeline, "report").with_name("copy.parquet")
+    stranger.write_bytes(b"")
+    (found,) = differences(pipeline, "report")
+    assert (found.check, found.mend) == ("layout", f"move {stranger} out of the lake")
+
+
+def test_a_table_that_nobody_declares_any_more_is_checked_against_the_ledger(pipeline: Pipeline) -> None:
+    project = Project((Stream("events", pipeline.site.sources["events"]),), lake=str(pipeline.lake.layout.root), start="2026-03-09")
+    later = project.open([], pipeline.clock)
+    assert differences(later, "report") == []
+    file_of(later, "report").unlink()
+    (found,) = differences(later, "report")
+    assert "nobody declares 'report' any more" in found.mend
+
+
+def test_coverage_that_no_receipt_backs_is_found(pipeline: Pipeline) -> None:
+    hole = TimeWindow(TODAY + 20 * GRID, TODAY + 21 * GRID)
+    pipeline.lake.ledger.cover("events", [hole], Intervals.of(hole))
+    (found,) = [d for d in differences(pipeline, "events") if d.check == "coverage"]
+    assert found.span == hole
+
+
+def test_a_copy_of_a_window_that_differs_from_its_day_is_mended(pipeline: Pipeline, landing: Path) -> None:
+    assert pipeline.lake.ledger.current("events", TimeWindow(YESTERDAY, YESTERDAY + GRID)) == []
+
+
+def test_what_is_wanted_and_not_there_is_a_hole_after_a_quarter_of_an_hour(pipeline: Pipeline) -> None:
+    clock = pipeline.clock
+    assert isinstance(clock, SettableClock)
+    clock.set(TODAY + timedelta(days=1, minutes=15))
+    assert [d for d in differences(pipeline, "events_daily", "report") if d.check == "hole"] == []
+    clock.advance(timedelta(minutes=30))
+    found = [d for d in differences(pipeline, "events_daily", "report") if d.check == "hole"]
+    assert [(d.table, d.mend) for d in found] == [("events_daily", "stream-assets run"), ("report", "stream-assets run")]
+    assert found[0].span == TimeWindow(TODAY, TODAY + timedelta(days=1))
