@@ -17,7 +17,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev run test check format flights bench wheel clean clean-data
+.PHONY: help dev run test test-long check format flights bench wheel clean clean-data
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -45,7 +45,10 @@ run: $(READY) ## fill everything that is due, without Dagster, and stop
 	@$(BIN)/stream-assets run
 
 test: $(READY) ## run the tests (PYTEST_ARGS="-k window -x" for some of them)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-long: $(READY) ## run the long tests: a year of flights, long automations
+	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 check: $(READY) ## lint, format, types and import layers
 	@$(BIN)/ruff check

@@ -124,7 +124,9 @@ class Declarations:
         for consumer in self.consumers:
             _check_name("consumer", consumer.name)
             if consumer.name.casefold() in names:
-                raise DeclarationError(f"the name {consumer.name!r} is taken by another consumer or stream: rename this one")
+                raise DeclarationError(
+                    f"the name {consumer.name!r} is taken by another consumer or stream: rename this one"
+                )
             names.add(consumer.name.casefold())
         for consumer in self.consumers:
             self._check_inputs(consumer)
@@ -134,7 +136,9 @@ class Declarations:
             raise DeclarationError(f"consumers read each other in a circle: {' -> '.join(error.args[1])}") from None
         for consumer in self.consumers:
             if not self.streams_of(consumer.name):
-                raise DeclarationError(f"consumer {consumer.name!r} reads no stream, so nothing says when it is due: give it a parameter")
+                raise DeclarationError(
+                    f"consumer {consumer.name!r} reads no stream, so nothing says when it is due: give it a parameter"
+                )
 
     def _check_inputs(self, consumer: Consumer) -> None:
         known = [s.name for s in self.streams] + [c.name for c in self.consumers]
@@ -150,7 +154,9 @@ class Declarations:
                 )
         for name in consumer.reads:
             if name not in consumer.inputs:
-                raise DeclarationError(f"consumer {consumer.name!r}: reads= names {name!r}, which is no parameter of its function")
+                raise DeclarationError(
+                    f"consumer {consumer.name!r}: reads= names {name!r}, which is no parameter of its function"
+                )
 
     @cached_property
     def order(self) -> tuple[str, ...]:
@@ -186,7 +192,9 @@ class Declarations:
         for consumer in self.consumers:
             if consumer.name == name:
                 return consumer
-        raise DeclarationError(f"there is no consumer {name!r}; there are: {', '.join(c.name for c in self.consumers) or 'none'}")
+        raise DeclarationError(
+            f"there is no consumer {name!r}; there are: {', '.join(c.name for c in self.consumers) or 'none'}"
+        )
 
     def is_stream(self, name: str) -> bool:
         """Whether `name` is a stream."""
@@ -269,4 +277,3 @@ def _check_name(what: str, name: str) -> None:
         raise DeclarationError(
             f"{what} name {name!r} cannot be a folder and an asset: use up to 63 of a-z, 0-9 and _, beginning with a letter"
         )
-

@@ -26,7 +26,9 @@ def parse_duration(text: str, *, what: str = "duration") -> timedelta:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*", text, re.IGNORECASE)
     unit = _UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
-        raise DeclarationError(f"{what} {text!r} is not understood: write a number and s, min, hour, day or week, like '5 min'")
+        raise DeclarationError(
+            f"{what} {text!r} is not understood: write a number and s, min, hour, day or week, like '5 min'"
+        )
     try:
         duration = float(match[1]) * unit
     except OverflowError:

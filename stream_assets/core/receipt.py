@@ -133,7 +133,9 @@ class Receipt:
                 raw[name] = datetime.fromisoformat(raw[name]) if raw[name] else None
             return cls(**raw)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LakeError(f"the file's receipt cannot be read ({type(error).__name__}): run `stream-assets verify`") from error
+            raise LakeError(
+                f"the file's receipt cannot be read ({type(error).__name__}): run `stream-assets verify`"
+            ) from error
 
 
 def windows_to(facts: tuple[WindowFact, ...]) -> list[list[Any]]:

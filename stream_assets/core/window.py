@@ -25,6 +25,8 @@ def utc(instant: datetime) -> datetime:
     Raises:
         UsageError: terminal; the datetime is naive.
     """
+    if instant.tzinfo is UTC:
+        return instant
     if instant.tzinfo is None:
         raise UsageError(f"{instant.isoformat()} has no time zone: give one, for example {instant.isoformat()}+00:00")
     return instant.astimezone(UTC)
@@ -50,7 +52,9 @@ class TimeWindow:
         object.__setattr__(self, "start", utc(self.start))
         object.__setattr__(self, "end", utc(self.end))
         if self.end < self.start:
-            raise UsageError(f"a range must not end before it starts: {self.start.isoformat()} to {self.end.isoformat()}")
+            raise UsageError(
+                f"a range must not end before it starts: {self.start.isoformat()} to {self.end.isoformat()}"
+            )
 
     @property
     def duration(self) -> timedelta:
@@ -175,7 +179,9 @@ class Calendar:
                 return self.midnight(date.fromisoformat(text))
             instant = datetime.fromisoformat(text)
         except (ValueError, OverflowError):
-            raise UsageError(f"{text!r} is no instant: write 2026-03-01, 2026-03-01T00:05 or 2026-03-01T00:05+01:00") from None
+            raise UsageError(
+                f"{text!r} is no instant: write 2026-03-01, 2026-03-01T00:05 or 2026-03-01T00:05+01:00"
+            ) from None
         return utc(instant if instant.tzinfo else instant.replace(tzinfo=_zone(self.zone)))
 
 
@@ -194,7 +200,10 @@ def _refuse_repeated_midnight(name: str, zone: ZoneInfo) -> None:
     day = date(2015, 1, 1)
     while day < date(2040, 1, 1):
         midnight = datetime.combine(day, time(), tzinfo=zone)
-        if midnight.utcoffset() != midnight.replace(fold=1).utcoffset() and midnight.astimezone(UTC).astimezone(zone) == midnight:
+        if (
+            midnight.utcoffset() != midnight.replace(fold=1).utcoffset()
+            and midnight.astimezone(UTC).astimezone(zone) == midnight
+        ):
             raise DeclarationError(
                 f"the clock of {name!r} repeats midnight (on {day}), so a local day would not be one interval: use another zone, such as UTC"
             )

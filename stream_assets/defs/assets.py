@@ -1,7 +1,8 @@
 """One asset a table: its body fills the partitions of the run's range."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import dagster as dg
 
@@ -9,22 +10,33 @@ from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.planning.decision import decide
 from stream_assets.core.window import TimeWindow
 from stream_assets.defs.facts import facts, said
-from stream_assets.defs.names import WORK_TAG, Names, group_of
+from stream_assets.defs.names import BACKFILL_TAG, WHY_TAG, WORK_TAG, Names, group_of
 from stream_assets.defs.partitions import Partitions, mapping
-from stream_assets.pipeline import Pipeline, Report
+from stream_assets.errors import DeclarationError, StreamAssetsError
 
-Open = Callable[[object], Pipeline]
+if TYPE_CHECKING:
+    from stream_assets.pipeline import Pipeline, Report
+
+Open = Callable[[object], "Pipeline"]
 """Opens the pipeline from a Dagster context's resources."""
 
 
 def build_assets(
-    declarations: Declarations, partitions: Partitions, names: Names, group: str | None, open_from: Open, resource_keys: set[str]
+    declarations: Declarations,
+    partitions: Partitions,
+    names: Names,
+    group: str | None,
+    open_from: Open,
+    resource_keys: set[str],
 ) -> list[dg.AssetsDefinition]:
     """Return the assets of every table: windows and days of each stream, and each consumer at its grain."""
-    return [
-        _asset(table, declarations, partitions, names, group, open_from, resource_keys)
-        for table in declarations.tables.values()
-    ]
+    made: list[dg.AssetsDefinition] = []
+    for table in declarations.tables.values():
+        try:
+            made.append(_asset(table, declarations, partitions, names, group, open_from, resource_keys))
+        except dg.DagsterInvalidDefinitionError as error:
+            raise DeclarationError(f"{table.name!r} cannot be an asset: {error}") from error
+    return made
 
 
 def _asset(
@@ -38,11 +50,14 @@ def _asset(
         deps=_deps(table, declarations, names),
         group_name=group_of(table, group),
         description=_description(table),
-        kinds={"parquet", *({"pandas", "arrow", "duckdb"} & set(consumer.forms.values()) if consumer else {"stream"})} - {"arrow"},
+        kinds={"parquet", *({"pandas", "arrow", "duckdb"} & set(consumer.forms.values()) if consumer else {"stream"})}
+        - {"arrow"},
         owners=list(consumer.owners) if consumer else None,
         tags=dict(consumer.tags) if consumer else None,
         metadata=_metadata(table, declarations),
+        # `dg launch --partition-range` refuses any other; the pipeline takes ranges of any length in bounded memory.
         backfill_policy=dg.BackfillPolicy.single_run(),
+        freshness_policy=_freshness(table, declarations),
         required_resource_keys=resource_keys,
         output_required=True,
     )
@@ -52,32 +67,49 @@ def _asset(
     return fill
 
 
-def _fill(context: dg.AssetExecutionContext, table: Table, pipeline: Pipeline, names: Names) -> dg.MaterializeResult[Any]:
+def _fill(
+    context: dg.AssetExecutionContext, table: Table, pipeline: "Pipeline", names: Names
+) -> dg.MaterializeResult[Any]:
     spans = [pipeline.calendar.parse_key(key, table.grain) for key in context.partition_keys]
     span = TimeWindow(min(s.start for s in spans), max(s.end for s in spans))
-    tag = context.run.tags.get(WORK_TAG)
-    request = int(tag) if tag else None
-    with pipeline.running(table.name, span, request=request, run_id=context.run_id) as running:
-        report = pipeline.fill(table.name, span, running)
+    request, reason = _asked(context.run.tags)
+    try:
+        with pipeline.running(table.name, span, request=request, run_id=context.run.run_id, reason=reason) as running:
+            report = pipeline.fill(table.name, span, running)
+    except StreamAssetsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(str(report))
     if report.failed:
         _report_failure(context, table, pipeline, names, report)
     for outcome in report.outcomes:
         context.add_asset_metadata(
-            facts(pipeline, outcome), asset_key=names.key(table.name), partition_key=pipeline.calendar.key(outcome.span, table.grain)
+            facts(pipeline, outcome),
+            asset_key=names.key(table.name),
+            partition_key=pipeline.calendar.key(outcome.span, table.grain),
         )
     return dg.MaterializeResult()
 
 
+def _asked(tags: Mapping[str, str]) -> tuple[int | None, str]:
+    """Return the request in the ledger that a run was started for, and why: a click and a backfill have none."""
+    request = tags.get(WORK_TAG, "")
+    if request.isdecimal():
+        return int(request), tags.get(WHY_TAG, "")
+    backfill = tags.get(BACKFILL_TAG)
+    return None, f"asked by a person, backfill {backfill}" if backfill else "asked by a person"
+
+
 def _report_failure(
-    context: dg.AssetExecutionContext, table: Table, pipeline: Pipeline, names: Names, report: Report
-) -> None:
+    context: dg.AssetExecutionContext, table: Table, pipeline: "Pipeline", names: Names, report: "Report"
+) -> NoReturn:
     """Keep what was committed as materialised, and end the run as failed, naming what was not."""
     good = [o for o in report.outcomes if o.is_good]
     for outcome in good:
         context.log_event(
             dg.AssetMaterialization(
-                names.key(table.name), partition=pipeline.calendar.key(outcome.span, table.grain), metadata=facts(pipeline, outcome)
+                names.key(table.name),
+                partition=pipeline.calendar.key(outcome.span, table.grain),
+                metadata=facts(pipeline, outcome),
             )
         )
     keys = ", ".join(pipeline.calendar.key(o.span, table.grain) for o in report.failed)
@@ -105,6 +137,17 @@ def _deps(table: Table, declarations: Declarations, names: Names) -> list[dg.Ass
     return deps
 
 
+def _freshness(table: Table, declarations: Declarations) -> dg.FreshnessPolicy | None:
+    """Return what Dagster shows as "is anything running": it looks at the last materialization, of whatever partition.
+
+    What data is complete through is said by the check `promise`.
+    """
+    if table.consumer is None or all(declarations.stream(s).end for s in declarations.streams_of(table.name)):
+        return None
+    limit = table.consumer.cadence.step + declarations.promise(table.consumer).grace
+    return dg.FreshnessPolicy.time_window(fail_window=max(limit, timedelta(minutes=1)))
+
+
 def _description(table: Table) -> str:
     if table.consumer:
         return table.consumer.description
@@ -126,4 +169,3 @@ def _metadata(table: Table, declarations: Declarations) -> dict[str, object]:
         "cadence": decision.cadence.name,
         "explain": dg.MetadataValue.md(str(decision)),
     }
-

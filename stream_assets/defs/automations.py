@@ -2,44 +2,28 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.scheduler.instigation import InstigatorStatus
 
 from stream_assets.core.cadence import DAY_MARGIN, Cadence
 from stream_assets.core.declaration import Declarations
 from stream_assets.core.planning import HEAL, Plan, Work
 from stream_assets.core.planning.decision import decide
 from stream_assets.defs.assets import Open
-from stream_assets.defs.checks import evaluations
+from stream_assets.defs.checks import evaluations, sums
 from stream_assets.defs.names import Names, run_tags
-from stream_assets.defs.partitions import Partitions
-from stream_assets.lake.ledger import Lease
-from stream_assets.pipeline import Pipeline
+from stream_assets.defs.switches import Switches
+from stream_assets.errors import TransientError
+
+if TYPE_CHECKING:
+    from stream_assets.lake.ledger import Lease
+    from stream_assets.pipeline import Pipeline
 
 LOOK_EVERY = timedelta(seconds=10)
 CHECK_EVERY = timedelta(minutes=5)
-
-
-def build_automations(
-    declarations: Declarations, partitions: Partitions, names: Names, zone: str, status: bool, open_from: Open, resource_keys: set[str],
-) -> tuple[list[dg.SensorDefinition], list[dg.ScheduleDefinition]]:  # fmt: skip
-    """Return a sensor for each cadence below a day and `heal`, and a schedule for each of whole days."""
-    sensors = [
-        _sensor(c.name, _about(declarations, c), declarations, names, status, open_from, resource_keys)
-        for c in declarations.cadences
-        if not c.is_batch
-    ]
-    sensors.append(_sensor(HEAL, _HEAL, declarations, names, status, open_from, resource_keys))
-    schedules = [
-        _schedule(c, declarations, partitions, names, zone, status, open_from, resource_keys)
-        for c in declarations.cadences
-        if c.is_batch
-    ]
-    return sensors, schedules
-
 
 _HEAL = (
     "Does what is due outside a cadence: closed days that are not there, late events, retries, compaction, catching up after "
@@ -48,97 +32,122 @@ _HEAL = (
 )
 
 
+def build_automations(
+    declarations: Declarations, names: Names, zone: str, are_running: bool, open_from: Open, resource_keys: set[str]
+) -> tuple[list[dg.SensorDefinition], list[dg.ScheduleDefinition]]:
+    """Return a sensor for each cadence below a day and `heal`, and a schedule for each of whole days."""
+    automations = [*(c.name for c in declarations.cadences), HEAL]
+    switches = Switches({names.prefixed(name): name for name in automations}, are_running=are_running)
+    made = _Automations(declarations, names, zone, are_running, open_from, resource_keys, switches)
+    sensors = [made.sensor(c.name, _about(declarations, c)) for c in declarations.cadences if not c.is_batch]
+    sensors.append(made.sensor(HEAL, _HEAL))
+    return sensors, [made.schedule(c) for c in declarations.cadences if c.is_batch]
+
+
 def _about(declarations: Declarations, cadence: Cadence) -> str:
     served = [c for c in declarations.consumers if c.cadence == cadence]
     lines = [str(decide(declarations, c)) for c in served] or ["Seals the days of every stream."]
     return f"Serves {len(served)} consumer{'s' * (len(served) != 1)}.\n\n" + "\n\n".join(f"- {line}" for line in lines)
 
 
-def _sensor(
-    automation: str, about: str, declarations: Declarations, names: Names, status: bool, open_from: Open, resource_keys: set[str]
-) -> dg.SensorDefinition:
-    @dg.sensor(
-        name=names.prefixed(automation),
-        asset_selection=dg.AssetSelection.assets(*(names.key(t) for t in declarations.tables)),
-        minimum_interval_seconds=int(LOOK_EVERY.total_seconds()),
-        default_status=dg.DefaultSensorStatus.RUNNING if status else dg.DefaultSensorStatus.STOPPED,
-        description=about,
-        required_resource_keys=resource_keys,
-    )
-    def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        pipeline = open_from(context.resources)
-        planned, requests = pipeline.request(automation, _stopped(context.instance, declarations, names))
-        runs = [_run_request(pipeline, names, work, lease) for work, lease in requests]
-        cursor, checks = _checks(pipeline, names, context.cursor) if automation == HEAL else (context.cursor, [])
-        context.log.info(planned.says[automation])
+@dataclass(frozen=True)
+class _Automations:
+    declarations: Declarations
+    names: Names
+    zone: str
+    are_running: bool
+    open_from: Open
+    resource_keys: set[str]
+    switches: Switches
+
+    def sensor(self, automation: str, about: str) -> dg.SensorDefinition:
+        """Return the sensor that asks for the work of `automation`."""
+
+        @dg.sensor(
+            name=self.names.prefixed(automation),
+            asset_selection=dg.AssetSelection.assets(*(self.names.key(t) for t in self.declarations.tables)),
+            minimum_interval_seconds=int(LOOK_EVERY.total_seconds()),
+            default_status=dg.DefaultSensorStatus.RUNNING if self.are_running else dg.DefaultSensorStatus.STOPPED,
+            description=about,
+            required_resource_keys=self.resource_keys,
+        )
+        def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+            try:
+                return self._look(context, automation)
+            except TransientError as error:
+                context.log.warning(str(error))
+                return dg.SensorResult(
+                    skip_reason=f"could not look: {error}. It looks again in {LOOK_EVERY.seconds} s",
+                    cursor=context.cursor,
+                )
+
+        return look
+
+    def _look(self, context: dg.SensorEvaluationContext, automation: str) -> dg.SensorResult:
+        pipeline = self.open_from(context.resources)
+        planned, requests = pipeline.request(automation, self.switches.stopped(context))
+        runs = [self._run_request(pipeline, work, lease) for work, lease in requests]
+        says = planned.says[automation]
+        cursor, checks = context.cursor, ()
+        if automation == HEAL:
+            cursor, checks = _checks(pipeline, self.names, context.cursor)
+        context.log.info(says)
         return dg.SensorResult(
-            run_requests=runs,
-            skip_reason=None if runs else dg.SkipReason(planned.says[automation]),
-            cursor=cursor,
-            asset_events=checks,
+            run_requests=runs, skip_reason=None if runs else says, cursor=cursor, asset_events=checks
         )
 
-    return look
+    def schedule(self, cadence: Cadence) -> dg.ScheduleDefinition:
+        """Return the schedule that seals days for `cadence`, when the last window of a day has settled."""
+        keys = [self.names.key(t.name) for t in self.declarations.tables.values() if t.grain == "day"]
+        job = dg.define_asset_job(
+            self.names.prefixed(f"{cadence.name}_days"),
+            selection=dg.AssetSelection.assets(*keys).without_checks(),
+            description=f"What `{cadence.name}` asks for: days, and all that is made of them.",
+        )
+        settling = max((s.settling for s in self.declarations.streams), default=timedelta(0))
+        minutes = -(-(settling + DAY_MARGIN) // timedelta(minutes=1))
+
+        @dg.schedule(
+            name=self.names.prefixed(cadence.name),
+            job=job,
+            cron_schedule=f"{minutes % 60} {minutes // 60} * * *",
+            execution_timezone=self.zone,
+            default_status=dg.DefaultScheduleStatus.RUNNING if self.are_running else dg.DefaultScheduleStatus.STOPPED,
+            description=_about(self.declarations, cadence),
+            required_resource_keys=self.resource_keys,
+        )
+        def look(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+            try:
+                pipeline = self.open_from(context.resources)
+                planned, requests = pipeline.request(cadence.name, self.switches.stopped(context))
+            except TransientError as error:
+                context.log.warning(str(error))
+                return dg.SkipReason(f"could not look: {error}. `heal` does it, ten minutes after the day's turn")
+            context.log.info(planned.says[cadence.name])
+            if not requests:
+                return dg.SkipReason(_not_due(cadence, pipeline, planned))
+            return [self._run_request(pipeline, work, lease) for work, lease in requests]
+
+        return look
+
+    def _run_request(self, pipeline: "Pipeline", work: Work, lease: "Lease") -> dg.RunRequest:
+        lake = pipeline.lake.id[:8]
+        return dg.RunRequest(
+            run_key=f"{lake}:{lease.id}:{work.grain}:{work.span.start:%Y%m%dT%H%MZ}-{work.span.end:%Y%m%dT%H%MZ}",
+            asset_selection=[self.names.key(t) for t in work.tables],
+            asset_check_keys=[],
+            tags=run_tags(work, lease.id, pipeline.calendar),
+        )
 
 
-def _schedule(
-    cadence: Cadence, declarations: Declarations, partitions: Partitions, names: Names, zone: str, status: bool, open_from: Open,
-    resource_keys: set[str],
-) -> dg.ScheduleDefinition:  # fmt: skip
-    keys = [names.key(t.name) for t in declarations.tables.values() if t.grain == "day"]
-    job = dg.define_asset_job(
-        names.prefixed(f"{cadence.name}_days"), selection=dg.AssetSelection.assets(*keys).without_checks(), partitions_def=partitions.days
-    )
-    settling = max((s.settling for s in declarations.streams), default=timedelta(0))
-    minutes = -(-(settling + DAY_MARGIN) // timedelta(minutes=1))
-
-    @dg.schedule(
-        name=names.prefixed(cadence.name),
-        job=job,
-        cron_schedule=f"{minutes % 60} {minutes // 60} * * *",
-        execution_timezone=zone,
-        default_status=dg.DefaultScheduleStatus.RUNNING if status else dg.DefaultScheduleStatus.STOPPED,
-        description=_about(declarations, cadence),
-        required_resource_keys=resource_keys,
-    )
-    def look(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        pipeline = open_from(context.resources)
-        planned, requests = pipeline.request(cadence.name, _stopped(context.instance, declarations, names))
-        context.log.info(planned.says[cadence.name])
-        if not requests:
-            return dg.SkipReason(_not_due(cadence, pipeline, planned))
-        return [_run_request(pipeline, names, work, lease) for work, lease in requests]
-
-    return look
-
-
-def _not_due(cadence: Cadence, pipeline: Pipeline, planned: Plan) -> str:
+def _not_due(cadence: Cadence, pipeline: "Pipeline", planned: Plan) -> str:
     today = pipeline.calendar.day_of(pipeline.clock.now())
     if not cadence.is_due_on(today):
         return f"not due today: {cadence.name} has its turn on days since 1970-01-01 that {cadence.step.days} divides; {planned.says[cadence.name]}"
     return planned.says[cadence.name]
 
 
-def _run_request(pipeline: Pipeline, names: Names, work: Work, lease: Lease) -> dg.RunRequest:
-    tags = run_tags(work, lease.id, pipeline.calendar)
-    lake = pipeline.lake.meta["lake_id"][:8]
-    return dg.RunRequest(
-        run_key=f"{lake}:{lease.id}:{work.grain}:{work.span.start:%Y%m%dT%H%MZ}-{work.span.end:%Y%m%dT%H%MZ}",
-        asset_selection=[names.key(t) for t in work.tables],
-        asset_check_keys=[],
-        tags=tags,
-    )
-
-
-def _stopped(instance: dg.DagsterInstance, declarations: Declarations, names: Names) -> frozenset[str]:
-    """Return the automations that a person has stopped."""
-    ours = {names.prefixed(name): name for name in [*(c.name for c in declarations.cadences), HEAL]}
-    states = instance.all_instigator_state(instigator_statuses={InstigatorStatus.STOPPED})
-    kinds = (InstigatorType.SENSOR, InstigatorType.SCHEDULE)
-    return frozenset(ours[s.instigator_name] for s in states if s.instigator_type in kinds and s.instigator_name in ours)
-
-
-def _checks(pipeline: Pipeline, names: Names, cursor: str | None) -> tuple[str, Sequence[dg.AssetCheckEvaluation]]:
+def _checks(pipeline: "Pipeline", names: Names, cursor: str | None) -> tuple[str, Sequence[dg.AssetCheckEvaluation]]:
     """Evaluate the checks when one changes its state, and every five minutes; the cursor remembers both."""
     now = pipeline.clock.now()
     before = json.loads(cursor) if cursor else {"at": None, "states": {}}
@@ -148,4 +157,7 @@ def _checks(pipeline: Pipeline, names: Names, cursor: str | None) -> tuple[str, 
     if states == before["states"] and not is_time:
         return json.dumps(before), []
     due = [e for name, state, e in found if is_time or before["states"].get(name) != state]
+    if is_time:
+        # Their cost grows with history, so they are no part of every tick.
+        due += sums(pipeline, names)
     return json.dumps({"at": now.isoformat() if is_time else before["at"], "states": states}), due

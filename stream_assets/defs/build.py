@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -15,8 +16,10 @@ from stream_assets.defs.checks import build_checks
 from stream_assets.defs.names import DEFAULT, Names
 from stream_assets.defs.partitions import Partitions
 from stream_assets.defs.resources import LakeResource, open_pipeline, source_resource
-from stream_assets.pipeline import Pipeline
 from stream_assets.pipeline.project import Project, find_consumers
+
+if TYPE_CHECKING:
+    from stream_assets.pipeline import Pipeline
 
 
 def build_definitions(
@@ -48,10 +51,12 @@ def build_definitions(
         LakeError: terminal; the lake cannot be used.
     """
     project = project.with_environment()
-    found = find_consumers(consumers) if isinstance(consumers, (ModuleType, str)) or consumers is None else list(consumers)
+    found = (
+        find_consumers(consumers) if isinstance(consumers, (ModuleType, str)) or consumers is None else list(consumers)
+    )
     names = Names(name, tuple(key_prefix))
     declarations = project.declarations(found)
-    lake = project.open(found).lake
+    lake = project.found(declarations)
     partitions = Partitions.of(project.timezone, lake.start, lake.windows_from)
     sources = {s.name: names.source(s.name) for s in project.streams}
     keys = {names.lake, *sources.values()}
@@ -62,12 +67,15 @@ def build_definitions(
     # Parameters that have been called beta since they came; the warnings would be printed by every run.
     warnings.filterwarnings("ignore", message="Parameter `(backfill_policy|allow_nonexistent)", category=dg.BetaWarning)
     is_running = default_status == dg.DefaultSensorStatus.RUNNING
-    sensors, schedules = build_automations(declarations, partitions, names, project.timezone, is_running, open_from, keys)
+    sensors, schedules = build_automations(declarations, names, project.timezone, is_running, open_from, keys)
     return dg.Definitions(
         assets=build_assets(declarations, partitions, names, group, open_from, keys),
         asset_checks=build_checks(declarations, names, open_from, keys),
         sensors=sensors,
         schedules=schedules,
-        resources={names.lake: LakeResource.of(project), **{sources[s.name]: source_resource(s.source) for s in project.streams}},
+        resources={
+            names.lake: LakeResource.of(project),
+            **{sources[s.name]: source_resource(s.source) for s in project.streams},
+        },
         executor=executor,
     )

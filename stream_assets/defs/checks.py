@@ -1,6 +1,7 @@
 """Asset checks with numbers: rows that add up, the promise, and holes. Evaluated by the sensors, and on a click."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -8,8 +9,10 @@ from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.freshness import compact
 from stream_assets.defs.assets import Open
 from stream_assets.defs.names import Names
-from stream_assets.pipeline import Pipeline
-from stream_assets.pipeline.promises import Standing, standings
+
+if TYPE_CHECKING:
+    from stream_assets.pipeline import Pipeline
+    from stream_assets.pipeline.promises import Standing
 
 PROMISE, HOLES, ROWS = "promise", "holes", "rows_add_up"
 
@@ -32,26 +35,25 @@ _ABOUT = {
 }
 
 
-def _check(
-    table: Table, name: str, names: Names, open_from: Open, resource_keys: set[str]
-) -> dg.AssetChecksDefinition:
+def _check(table: Table, name: str, names: Names, open_from: Open, resource_keys: set[str]) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=names.key(table.name), name=name, description=_ABOUT[name], required_resource_keys=resource_keys
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         pipeline = open_from(context.resources)
         if name == ROWS:
-            return _rows_add_up(pipeline, table)
-        standing = next(s for s in standings(pipeline.site, pipeline.state()) if s.consumer.name == table.name)
+            passed, metadata = _rows_add_up(pipeline, table)
+            return dg.AssetCheckResult(passed=passed, metadata=metadata)
+        standing = next(s for s in _standings(pipeline) if s.consumer.name == table.name)
         passed, metadata = _promise(standing) if name == PROMISE else _holes(standing)
         return dg.AssetCheckResult(passed=passed, metadata=metadata, severity=_severity(standing))
 
     return check
 
 
-def evaluations(pipeline: Pipeline, names: Names) -> Iterator[tuple[str, str, dg.AssetCheckEvaluation]]:
+def evaluations(pipeline: "Pipeline", names: Names) -> Iterator[tuple[str, str, dg.AssetCheckEvaluation]]:
     """Yield `(consumer, state in a word, evaluation)` of every consumer's checks, for a sensor to record."""
-    for standing in standings(pipeline.site, pipeline.state()):
+    for standing in _standings(pipeline):
         for name, (passed, metadata) in ((PROMISE, _promise(standing)), (HOLES, _holes(standing))):
             evaluation = dg.AssetCheckEvaluation(
                 asset_key=names.key(standing.consumer.name), check_name=name, passed=passed, metadata=metadata,
@@ -60,11 +62,28 @@ def evaluations(pipeline: Pipeline, names: Names) -> Iterator[tuple[str, str, dg
             yield f"{standing.consumer.name}.{name}", "passed" if passed else "failed", evaluation
 
 
-def _severity(standing: Standing) -> dg.AssetCheckSeverity:
+def sums(pipeline: "Pipeline", names: Names) -> Iterator[dg.AssetCheckEvaluation]:
+    """Yield the evaluation of `rows_add_up` for every table of a stream that has partitions, for a sensor to record."""
+    for table in pipeline.declarations.tables.values():
+        passed, metadata = _rows_add_up(pipeline, table) if table.stream else (True, {"partitions": 0})
+        if metadata["partitions"]:
+            yield dg.AssetCheckEvaluation(
+                asset_key=names.key(table.name), check_name=ROWS, passed=passed,
+                metadata={name: dg.MetadataValue.int(count) for name, count in metadata.items()},
+            )  # fmt: skip
+
+
+def _standings(pipeline: "Pipeline") -> "list[Standing]":
+    from stream_assets.pipeline.promises import standings
+
+    return standings(pipeline.site, pipeline.state())
+
+
+def _severity(standing: "Standing") -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if standing.decision.can_be_kept else dg.AssetCheckSeverity.WARN
 
 
-def _promise(standing: Standing) -> tuple[bool, dict[str, dg.MetadataValue]]:
+def _promise(standing: "Standing") -> tuple[bool, dict[str, dg.MetadataValue]]:
     kept = standing.is_kept and standing.decision.can_be_kept
     return kept, {
         "now": dg.MetadataValue.text(str(standing)),
@@ -76,7 +95,7 @@ def _promise(standing: Standing) -> tuple[bool, dict[str, dg.MetadataValue]]:
     }
 
 
-def _holes(standing: Standing) -> tuple[bool, dict[str, dg.MetadataValue]]:
+def _holes(standing: "Standing") -> tuple[bool, dict[str, dg.MetadataValue]]:
     return not standing.holes, {
         "missing": dg.MetadataValue.text(compact(standing.holes.duration)),
         "where": dg.MetadataValue.text(str(standing.holes)),
@@ -85,16 +104,12 @@ def _holes(standing: Standing) -> tuple[bool, dict[str, dg.MetadataValue]]:
     }
 
 
-def _rows_add_up(pipeline: Pipeline, table: Table) -> dg.AssetCheckResult:
+def _rows_add_up(pipeline: "Pipeline", table: Table) -> tuple[bool, dict[str, int]]:
     totals = pipeline.lake.ledger.totals(table.name)
-    passed = totals.rows_read == totals.rows + totals.duplicates + totals.rejected
-    return dg.AssetCheckResult(
-        passed=passed,
-        metadata={
-            "rows_read": totals.rows_read,
-            "written": totals.rows,
-            "duplicates": totals.duplicates,
-            "rejected": totals.rejected,
-            "partitions": totals.partitions,
-        },
-    )
+    return totals.rows_read == totals.rows + totals.duplicates + totals.rejected, {
+        "rows_read": totals.rows_read,
+        "written": totals.rows,
+        "duplicates": totals.duplicates,
+        "rejected": totals.rejected,
+        "partitions": totals.partitions,
+    }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 
-from stream_assets.pipeline import Outcome, Pipeline
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stream_assets.pipeline import Outcome, Pipeline
 
 PREVIEW_ROWS = 5
 
@@ -46,7 +48,9 @@ def facts(pipeline: Pipeline, outcome: Outcome) -> dict[str, Any]:
     return shown
 
 
-def _content(path: Any) -> dict[str, Any]:
+def _content(path: Path) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
     file = pq.ParquetFile(path)
     first = next(file.iter_batches(batch_size=PREVIEW_ROWS), None)
     columns = [dg.TableColumn(f.name, str(f.type)) for f in file.schema_arrow]
@@ -64,5 +68,3 @@ def _plain(value: Any) -> str | int | float | bool | None:
 def said(outcomes: Iterable[Outcome]) -> str:
     """Return one line a failed partition."""
     return "\n".join(f"{o.table} {o.span}: {o.error}" for o in outcomes)
-
-

@@ -14,9 +14,11 @@ from stream_assets.core.window import GRID, Calendar, TimeWindow
 DEFAULT = "stream_assets"
 WORK_TAG = "stream_assets/work"
 WHY_TAG = "stream_assets/why"
+BACKFILL_TAG = "dagster/backfill"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PRIORITY = "dagster/priority"
+RUN_RETRIES = "dagster/max_retries"
 _TAG_LENGTH = 250
 
 
@@ -52,6 +54,8 @@ def run_tags(work: Work, request: int, calendar: Calendar) -> Mapping[str, str]:
         RANGE_START: calendar.key(work.span, work.grain),
         RANGE_END: calendar.key(last, work.grain),
         PRIORITY: str(work.priority),
+        # Retries are the planner's, which knows transient from terminal, also where the instance has them on.
+        RUN_RETRIES: "0",
         WORK_TAG: str(request),
         WHY_TAG: work.reason[:_TAG_LENGTH],
     }

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import MISSING, fields, replace
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import dagster as dg
 from pydantic import create_model
 
 from stream_assets.core.freshness import parse_duration, words
-from stream_assets.pipeline import Pipeline
 from stream_assets.pipeline.project import Project
+
+if TYPE_CHECKING:
+    from stream_assets.pipeline import Pipeline
 
 _ZERO = "0 s"
 
@@ -68,7 +70,10 @@ def _resource_type(kind: type[Any]) -> type[SourceResource]:
 
 
 def _shown(value: Any) -> Any:
-    return words(value) if isinstance(value, timedelta) else value
+    if not isinstance(value, timedelta):
+        return value
+    text = words(value)
+    return text if _duration(text) == value else f"{value.total_seconds():.6f} s"
 
 
 def _duration(value: str) -> timedelta:

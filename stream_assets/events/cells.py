@@ -80,9 +80,7 @@ def _lanes(array: pa.Array[Any]) -> tuple[str, Words, Words]:
         return "map", *_lists(array)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return "list", *_lists(array)
-    raise SourceError(
-        f"a column of type {kind} cannot be hashed: turn it into text, numbers, times, lists or structs"
-    )
+    raise SourceError(f"a column of type {kind} cannot be hashed: turn it into text, numbers, times, lists or structs")
 
 
 def _one(kind: str, lane: Words) -> tuple[str, Words, Words]:
@@ -115,18 +113,10 @@ def _temporal(array: pa.Array[Any]) -> tuple[str, Words, Words]:
     kind: Any = array.type
     if pa.types.is_date(kind):
         days = pa.types.is_date32(kind)
-        return _one(
-            "instant", _times(values_of(array, np.int32 if days else np.int64), _DAY if days else 1_000)
-        )
+        return _one("instant", _times(values_of(array, np.int32 if days else np.int64), _DAY if days else 1_000))
     if pa.types.is_interval(kind):
         return "interval", *hash_of(values_of(array, np.dtype("V16")).view(U64).reshape(-1, 2), _NO_BITS)
-    name = (
-        "instant"
-        if pa.types.is_timestamp(kind)
-        else "duration"
-        if pa.types.is_duration(kind)
-        else "time of day"
-    )
+    name = "instant" if pa.types.is_timestamp(kind) else "duration" if pa.types.is_duration(kind) else "time of day"
     values = values_of(array, np.int32 if pa.types.is_time32(kind) else np.int64)
     return _one(name, _times(values, TIME_UNITS.get(kind.unit, 0)))
 

@@ -108,9 +108,7 @@ def _places(schema: pa.Schema, names: Names, window: TimeWindow) -> dict[str, in
                 f"{where} has a column {name!r}, a name that the lake's folders use: rename it in the source"
             )
         if found.setdefault(canonical, place) != place:
-            raise SourceError(
-                f"{where} would have two columns {canonical!r}: rename or drop one of them in the source"
-            )
+            raise SourceError(f"{where} would have two columns {canonical!r}: rename or drop one of them in the source")
     kind: Any = schema.types[found[EVENT_ID]]
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_nested(kind) and not pa.types.is_run_end_encoded(kind):
@@ -154,9 +152,7 @@ def _conform(batch: pa.RecordBatch, places: dict[str, int], latest: int) -> Conf
     return Conformed(table.filter(pa.array(which == 0, pa.bool_())), rejected)
 
 
-def _verdicts(
-    problems: instants.Problems, name: str, kind: pa.DataType
-) -> list[tuple[npt.NDArray[np.bool_], str]]:
+def _verdicts(problems: instants.Problems, name: str, kind: pa.DataType) -> list[tuple[npt.NDArray[np.bool_], str]]:
     if not problems.any():
         return []
     return [

@@ -50,14 +50,14 @@ def deduplicate(table: pa.Table) -> Deduplicated:
     Raises:
         SourceError: terminal; a column of a type that cannot be hashed.
     """
+    if not table.num_rows:
+        return Deduplicated(table, 0, np.zeros(0, U64), np.zeros(0, U64))
     hashes = hash_events(table)
     lost = _losers(table, hashes)
     kept = np.delete(np.arange(table.num_rows), lost) if len(lost) else np.arange(table.num_rows)
     order = kept[_by_time(_ints(table.column(EVENT_TIME)), hashes, kept)]
     if len(order) < table.num_rows or (order[1:] < order[:-1]).any():
-        return Deduplicated(
-            table.take(pa.array(order, pa.int64())), len(lost), hashes.low[order], hashes.high[order]
-        )
+        return Deduplicated(table.take(pa.array(order, pa.int64())), len(lost), hashes.low[order], hashes.high[order])
     return Deduplicated(table, 0, hashes.low, hashes.high)
 
 
@@ -86,9 +86,7 @@ def _codes(ids: pa.ChunkedArray[Any]) -> npt.NDArray[np.int64]:
     return np.asarray(flat.dictionary_encode(null_encoding="encode").indices.cast(pa.int64()))
 
 
-def _by_time(
-    times: npt.NDArray[np.int64], hashes: EventHashes, rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _by_time(times: npt.NDArray[np.int64], hashes: EventHashes, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the order of `rows` by event time, id hash and row hash."""
     times, ids = times[rows], hashes.ids[rows]
     if not len(times):

@@ -93,6 +93,4 @@ def total(low: Words, high: Words) -> Digest:
 def digests_by_slice(low: Words, high: Words, offsets: Sequence[int] | npt.NDArray[np.int64]) -> list[Digest]:
     """Return the digest of each slice `[offsets[i], offsets[i + 1])`; an empty slice has the zero digest."""
     ends = np.asarray(offsets, np.int64)
-    return [
-        Digest(int(a), int(b)) for a, b in zip(slice_sums(low, ends), slice_sums(high, ends), strict=True)
-    ]
+    return [Digest(int(a), int(b)) for a, b in zip(slice_sums(low, ends), slice_sums(high, ends), strict=True)]

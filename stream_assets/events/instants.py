@@ -84,15 +84,7 @@ class _Text:
         hour, minute = self.number(11, 2), self.number(14, 2)
         fine = (chars[4] == ord("-")) & (chars[7] == ord("-")) & (chars[13] == ord(":"))
         fine &= np.isin(chars[10], np.frombuffer(b"Tt ", np.uint8)) & (length < _WIDTH)
-        fine &= (
-            (year >= 1)
-            & (month >= 1)
-            & (month <= 12)
-            & (hour >= 0)
-            & (hour <= 23)
-            & (minute >= 0)
-            & (minute <= 59)
-        )
+        fine &= (year >= 1) & (month >= 1) & (month <= 12) & (hour >= 0) & (hour <= 23) & (minute >= 0) & (minute <= 59)
         leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
         fine &= (day >= 1) & (day <= _DAYS_IN_MONTH[np.clip(month, 0, 12)] - ((month == 2) & ~leap))
         with_seconds = chars[16] == ord(":")
@@ -140,12 +132,7 @@ class _Text:
         rest = self.lengths - place
         sign = self.at(place)
         zulu = (rest == 1) & ((sign == ord("Z")) | (sign == ord("z")))
-        zulu |= (
-            (rest == 3)
-            & (sign == ord("U"))
-            & (self.at(place + 1) == ord("T"))
-            & (self.at(place + 2) == ord("C"))
-        )
+        zulu |= (rest == 3) & (sign == ord("U")) & (self.at(place + 1) == ord("T")) & (self.at(place + 2) == ord("C"))
         signed = ((sign == ord("+")) | (sign == ord("-"))) & ((rest == 3) | (rest == 5) | (rest == 6))
         if not signed.any():
             return np.zeros(len(place), np.int64), zulu, zulu | bare

@@ -74,9 +74,7 @@ class Router:
         schema: pa.Schema | None = None,
     ) -> None:
         if not span.is_on_grid:
-            raise UsageError(
-                f"{span} is not on the 5-minute grid: both ends must be whole multiples of 5 minutes"
-            )
+            raise UsageError(f"{span} is not on the 5-minute grid: both ends must be whole multiples of 5 minutes")
         self.span = span
         self.rows = 0
         self.outside = 0
@@ -116,11 +114,7 @@ class Router:
     @property
     def schema(self) -> pa.Schema:
         """The columns of every table that `windows` gives: the union of those seen so far."""
-        return (
-            unify(list(self._schemas))
-            if self._schemas
-            else unify([self._empty] if self._empty is not None else [])
-        )
+        return unify(list(self._schemas)) if self._schemas else unify([self._empty] if self._empty is not None else [])
 
     def windows(self) -> Iterator[tuple[TimeWindow, pa.Table]]:
         """Yield every 5-minute window of the range with its rows, oldest first; an empty one too, typed.

@@ -45,7 +45,9 @@ def lake_errors(where: Path) -> Generator[None]:
             raise LakeUnavailable(f"{said}: make room there; nothing was published, and it is tried again") from error
         if error.errno in _PASSES:
             raise LakeUnavailable(f"{said}: nothing was published, and it is tried again") from error
-        raise LakeError(f"{said}: the lake's folders must be writable, and nothing else may lie in their place") from error
+        raise LakeError(
+            f"{said}: the lake's folders must be writable, and nothing else may lie in their place"
+        ) from error
 
 
 def move_new(source: Path, target: Path) -> None:

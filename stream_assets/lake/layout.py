@@ -1,9 +1,9 @@
 """Where everything lies in a lake. Nobody else joins path strings.
 
-    <lake>/events/day=2026-03-01/window_start=20260301T0005Z/part-r1-<digest8>.parquet     local day, UTC window
-    <lake>/events_daily/day=2026-03-01/part-r1-<digest8>.parquet
-    <lake>/<consumer>/day=.../[window_start=.../]part-r1-<digest8>.parquet
-    <lake>/_ledger.sqlite   <lake>/_lake.json   <lake>/_staging/   <lake>/_rejected/
+<lake>/events/day=2026-03-01/window_start=20260301T0005Z/part-r1-<digest8>.parquet     local day, UTC window
+<lake>/events_daily/day=2026-03-01/part-r1-<digest8>.parquet
+<lake>/<consumer>/day=.../[window_start=.../]part-r1-<digest8>.parquet
+<lake>/_ledger.sqlite   <lake>/_lake.json   <lake>/_staging/   <lake>/_rejected/
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def read_receipt(path: Path) -> Receipt:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise LakeError(f"{path} is no whole Parquet file ({error}): run `stream-assets verify --deep`") from error
+        raise LakeError(f"{path} is no whole Parquet file ({error}): run `stream-assets verify`") from error
     if RECEIPT not in metadata:
         raise LakeError(f"{path} has no receipt: it was not published by stream_assets. Move it out of the lake")
     return Receipt.from_json(metadata[RECEIPT])

@@ -178,7 +178,9 @@ class Publisher:
         grains = self._ledger.tables()
         for table, grain in {(s.receipt.table, s.grain) for s in self._staged}:
             if grains.get(table) != grain:
-                raise LakeError(f"the lake has no table {table!r} of grain {grain!r}: register it first; nothing was published")
+                raise LakeError(
+                    f"the lake has no table {table!r} of grain {grain!r}: register it first; nothing was published"
+                )
 
     def _record(self) -> None:
         by_table: dict[str, list[Staged]] = {}
@@ -260,7 +262,11 @@ def sweep(layout: Layout, now: datetime) -> int:
     swept = 0
     for folder in layout.staging.iterdir() if layout.staging.exists() else ():
         with suppress(FileNotFoundError):
-            if folder.is_dir() and datetime.fromtimestamp(_changed(folder), now.tzinfo) < now - KEEP_REPLACED and not is_held(folder):
+            if (
+                folder.is_dir()
+                and datetime.fromtimestamp(_changed(folder), now.tzinfo) < now - KEEP_REPLACED
+                and not is_held(folder)
+            ):
                 shutil.rmtree(folder, ignore_errors=True)
                 swept += 1
     return swept

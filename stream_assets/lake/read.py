@@ -103,7 +103,8 @@ class Reader:
         files = self.files(table, span)
         if not files:
             return pa.table({})
-        parts = _all(lambda f: self._rows(f, columns, grain), files)
+        few = len(files) < FILES_AT_ONCE
+        parts = _all(lambda f: self._rows(f, columns, grain, use_threads=few), files)
         schema = unified(schema for schema, _ in parts)
         if columns is not None:
             schema = pa.schema([self._field(table, c, schema, span) for c in columns])
@@ -112,15 +113,23 @@ class Reader:
         try:
             return pa.concat_tables([fit(rows, schema) for _, rows in parts])
         except pa.ArrowInvalid as error:
-            raise LakeError(f"table {table!r} has values in {span} that do not fit the type of their column there: {error}") from error
+            raise LakeError(
+                f"table {table!r} has values in {span} that do not fit the type of their column there: {error}"
+            ) from error
 
-    def _rows(self, file: LakeFile, columns: Sequence[str] | None, grain: Grain | None) -> tuple[pa.Schema, pa.Table]:
+    def _rows(
+        self, file: LakeFile, columns: Sequence[str] | None, grain: Grain | None, *, use_threads: bool
+    ) -> tuple[pa.Schema, pa.Table]:
         """Return all columns of one file, and what is wanted of its rows."""
         current, opened = self.with_file(file.current, _open)
         with opened:
             schema = opened.schema_arrow.remove_metadata()
-            names = [n for n in schema.names if columns is None or n in columns]
-            rows = opened.read(names, use_threads=False) if file.is_whole else _part(opened, current, file.wanted, names)
+            # One that is not asked for counts the rows of those that are not here.
+            names = [n for n in schema.names if columns is None or n in columns] or schema.names[:1]
+            if file.is_whole:
+                rows = opened.read(names, use_threads=use_threads)
+            else:
+                rows = _part(opened, current, file.wanted, names)
         rows = rows.replace_schema_metadata(None)
         if grain is not None:
             for name, value in self._layout.keys(grain, current.span).items():
@@ -166,7 +175,10 @@ class Reader:
             return result
         lacking = [c for c in columns if c not in result.columns]
         fields = [self._field(table, c, pa.schema([(n, pa.null()) for n in result.columns]), span) for c in lacking]
-        terms = {f.name: f"null::{connection.from_arrow(pa.schema([f]).empty_table()).types[0]} as {_quoted(f.name)}" for f in fields}
+        terms = {
+            f.name: f"null::{connection.from_arrow(pa.schema([f]).empty_table()).types[0]} as {_quoted(f.name)}"
+            for f in fields
+        }
         return result.select(", ".join(terms.get(c, _quoted(c)) for c in columns))
 
     def pin(self, partitions: Iterable[Current]) -> list[Path]:
@@ -256,7 +268,7 @@ def _there(path: Path) -> Path:
 
 def _all(read: Callable[[LakeFile], T], files: list[LakeFile]) -> list[T]:
     """Read many small files side by side: most of the time of each is spent outside of Python."""
-    if len(files) < FILES_AT_ONCE:
+    if len(files) < FILES_AT_ONCE:  # Arrow reads the columns of one side by side instead.
         return [read(file) for file in files]
     with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="lake-read") as pool:
         return list(pool.map(read, files))

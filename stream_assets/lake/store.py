@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,9 +14,9 @@ import pyarrow.parquet as pq
 from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import LakeError
-from stream_assets.lake.disk import lake_errors, refuse_without_exchange
-from stream_assets.lake.layout import Layout
-from stream_assets.lake.ledger import FORMAT, Current, Ledger
+from stream_assets.lake.disk import lake_errors
+from stream_assets.lake.founding import Foundation
+from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import fit, read_receipt, unified
 from stream_assets.lake.publish import Publisher, adopt_newer
 from stream_assets.lake.read import LakeFile, Reader
@@ -27,128 +24,16 @@ from stream_assets.lake.read import LakeFile, Reader
 if TYPE_CHECKING:
     import duckdb
 
-DAYS_BEFORE = 2
-WINDOWS_BEFORE_END = timedelta(days=300)
 
-
-class Lake:
+class Lake(Foundation):
     """A lake in a local folder. What was fixed when it was made (zone, start, grains) is kept in its ledger.
 
     Reading takes the list of files from the ledger: a reader gets the old partition or the new one, never a mixture.
     """
 
     def __init__(self, root: Path, calendar: Calendar) -> None:
-        self.layout = Layout(root, calendar)
-        self.calendar = calendar
-        self.ledger = Ledger(self.layout.ledger)
+        super().__init__(root, calendar)
         self._reader = Reader(self.layout, self.ledger)
-
-    @classmethod
-    def open(
-        cls, root: Path, zone: str, now: datetime, *, start: str | None = None, end: datetime | None = None
-    ) -> Lake:
-        """Open the lake in `root`, and make it where there is none. Of several that make it at once the first wins.
-
-        Args:
-            root: a folder of a local file system.
-            zone: time zone of the lake's days.
-            now: the present instant.
-            start: first day kept, like `2026-03-01`; by default two days before the lake is made.
-            end: for finished histories, the instant from which nothing is wanted any more.
-
-        Raises:
-            LakeError: terminal; the folder cannot be used, or its lake has another zone or start.
-            LakeUnavailable: transient; the disk is full.
-        """
-        root = root.expanduser().resolve()
-        lake = cls(root, Calendar(zone))
-        with lake_errors(root):
-            if not lake.ledger.is_made():
-                lake._make(start, end, now)
-            lake._refuse_other(zone, start)
-            lake._refuse_other_ledger()
-        return lake
-
-    def _make(self, start: str | None, end: datetime | None, now: datetime) -> None:
-        today = self.calendar.day_of(now)
-        first = self.calendar.midnight(today - timedelta(days=DAYS_BEFORE))
-        if start is not None:
-            first = self.calendar.instant(start)
-            if self.calendar.day_around(first).start != first:
-                raise LakeError(f"the lake's start {start!r} is not a local day in {self.calendar.zone}: write it like 2026-03-01")
-        last = min(end, now) if end else now
-        windows_from = max(first, self.calendar.day_around(last - WINDOWS_BEFORE_END).start)
-        root = self.layout.root
-        root.mkdir(parents=True, exist_ok=True)
-        # Somebody else may make the lake and fill it meanwhile, so its ledger is looked for after its partitions.
-        was_used = self.layout.marker.exists() or next(root.glob("*/day=*"), None) is not None
-        if was_used and not self.ledger.is_made():
-            raise LakeError(
-                f"{root} holds partitions but no ledger: run `stream-assets ledger rebuild`, or choose an empty folder"
-            )
-        self.layout.staging.mkdir(exist_ok=True)
-        refuse_without_exchange(self.layout.staging)
-        self.ledger.create(self.calendar, first, windows_from, now)
-
-    def _refuse_other(self, zone: str, start: str | None) -> None:
-        meta = self.meta
-        if meta.get("format") != FORMAT:
-            raise LakeError(
-                f"the lake {self.layout.root} was made by another release of stream_assets (format {meta.get('format')}, not {FORMAT}): "
-                "use that release, or choose another STREAM_ASSETS_LAKE"
-            )
-        if meta.get("zone") != zone:
-            raise LakeError(
-                f"the lake {self.layout.root} has days in {meta.get('zone')}, not in {zone}: set STREAM_ASSETS_TIMEZONE={meta.get('zone')}, "
-                "or choose another STREAM_ASSETS_LAKE"
-            )
-        if start is not None and self.calendar.instant(start) != self.start:
-            first = self.calendar.day_of(self.start)
-            raise LakeError(
-                f"the lake {self.layout.root} starts on {first}, not on {start}: set STREAM_ASSETS_START={first}, or choose another STREAM_ASSETS_LAKE"
-            )
-
-    def _refuse_other_ledger(self) -> None:
-        """A lake and its ledger know each other: both keep the lake's id."""
-        try:
-            said = json.loads(self.layout.marker.read_text())["lake_id"]
-        except FileNotFoundError:
-            draft = self.layout.staging / f".{uuid4().hex}"
-            draft.write_text(json.dumps(self.meta, indent=1) + "\n")
-            draft.replace(self.layout.marker)
-            return
-        except (ValueError, KeyError, TypeError):
-            said = None
-        if said != self.id:
-            raise LakeError(
-                f"{self.layout.marker} names the lake {said}, but the ledger beside it is that of {self.id}: "
-                "they come from two lakes. Put back the ledger that belongs here"
-            )
-
-    @property
-    def id(self) -> str:
-        """Drawn when the lake was made; a copy of the lake has the same."""
-        return self.meta["lake_id"]
-
-    @property
-    def is_copy(self) -> bool:
-        """Whether the lake was copied or restored: it lies in another folder than it was made in, not just under another path."""
-        return self.ledger.is_copy()
-
-    @cached_property
-    def meta(self) -> dict[str, str]:
-        """What was fixed when the lake was made."""
-        return self.ledger.meta()
-
-    @property
-    def start(self) -> datetime:
-        """Local midnight of the first day kept."""
-        return datetime.fromisoformat(self.meta["start"])
-
-    @property
-    def windows_from(self) -> datetime:
-        """Local midnight of the first day that has 5-minute partitions."""
-        return datetime.fromisoformat(self.meta["windows_from"])
 
     def publisher(self) -> Publisher:
         """Return a publisher of new partitions; see `publish.py`."""

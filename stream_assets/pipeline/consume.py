@@ -194,7 +194,9 @@ class Consume:
     def _checked(self, table: pa.Table, where: str) -> pa.Table:
         for reserved in RESERVED:
             if reserved in table.column_names:
-                raise ConsumerError(f"{where}: it returned a column {reserved!r}, which names the lake's folders: rename it")
+                raise ConsumerError(
+                    f"{where}: it returned a column {reserved!r}, which names the lake's folders: rename it"
+                )
         if len(set(table.column_names)) != len(table.column_names):
             raise ConsumerError(f"{where}: it returned two columns of one name: {', '.join(table.column_names)}")
         declared: pa.Schema | None = self._consumer.schema

@@ -33,7 +33,9 @@ def from_result(result: Any, where: str) -> pa.Table:
     if hasattr(result, "fetch_arrow_table") or kind.endswith("DuckDBPyRelation"):
         return result.to_arrow_table()
     if not kind.startswith("pandas") or not kind.endswith("DataFrame"):
-        raise ConsumerError(f"{where}: it returned {kind}; return a pd.DataFrame, a pa.Table or a duckdb.DuckDBPyRelation")
+        raise ConsumerError(
+            f"{where}: it returned {kind}; return a pd.DataFrame, a pa.Table or a duckdb.DuckDBPyRelation"
+        )
     if any(name is not None for name in result.index.names):
         raise ConsumerError(
             f"{where}: it returned a frame whose index {list(result.index.names)} would be lost: add .reset_index(), "

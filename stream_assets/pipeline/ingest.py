@@ -110,7 +110,9 @@ class Read:
             yield WindowContent(window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost)
 
     def _keep_rejected(self, window: TimeWindow, rejected: list[pa.Table]) -> None:
-        self._site.lake.keep_rejected(self._stream.name, window, pa.concat_tables(rejected) if rejected else REJECTED.empty_table())
+        self._site.lake.keep_rejected(
+            self._stream.name, window, pa.concat_tables(rejected) if rejected else REJECTED.empty_table()
+        )
 
 
 def latency_of(table: pa.Table, at: datetime) -> Latency | None:
@@ -238,7 +240,12 @@ class Ingest:
         schema = self._site.lake.schema_of(windows)
         contents = (
             WindowContent(
-                c.span, self._site.lake.rows_of(c, schema), c.digest, c.receipt.duplicates, c.receipt.rejected, c.receipt.rows_read
+                c.span,
+                self._site.lake.rows_of(c, schema),
+                c.digest,
+                c.receipt.duplicates,
+                c.receipt.rejected,
+                c.receipt.rows_read,
             )
             for c in windows
         )
@@ -301,8 +308,14 @@ class Ingest:
             old_schema = self._site.lake.schema_of([known])
             schema = self._site.lake.unified([old_schema, read.schema])
             contents = (
-                fresh.get(fact.start) or WindowContent(
-                    fact.window, rows, fact.digest, fact.duplicates, fact.rejected, fact.rows + fact.duplicates + fact.rejected
+                fresh.get(fact.start)
+                or WindowContent(
+                    fact.window,
+                    rows,
+                    fact.digest,
+                    fact.duplicates,
+                    fact.rejected,
+                    fact.rows + fact.duplicates + fact.rejected,
                 )
                 for fact, rows in self._site.lake.windows_of_day(known)
             )
@@ -409,4 +422,3 @@ def _halves_of_windows(span: TimeWindow) -> tuple[TimeWindow, TimeWindow] | None
         return None
     middle = span.start + GRID * (count // 2)
     return TimeWindow(span.start, middle), TimeWindow(middle, span.end)
-

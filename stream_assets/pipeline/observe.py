@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from stream_assets.core.cadence import DAY_MARGIN
-from stream_assets.core.declaration import Consumer, StreamSpec
+from stream_assets.core.declaration import Consumer, Declarations, StreamSpec
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import LedgerState, TableState
 from stream_assets.core.planning.due import reach
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import TransientError
-from stream_assets.pipeline.site import Site
+
+if TYPE_CHECKING:
+    from stream_assets.lake.ledger import Ledger
+    from stream_assets.pipeline.site import Site
 
 HEAL_EVERY = timedelta(hours=1)
 """A closed day is healed at most this often."""
@@ -66,21 +70,20 @@ def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: st
         site.ledger.reopen(stream.name, span, reason, now, now)
 
 
-def declare(site: Site) -> None:
+def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
     """Record the consumers as this process loaded them; once, when it loads them.
 
     A process that loaded them earlier (a code location that was not reloaded) learns from it that its own code is the
     older one, and asks for no rebuild.
     """
-    now = site.clock.now()
-    for consumer in site.declarations.consumers:
-        with site.ledger.transaction():
-            before = site.ledger.sources.meet(
-                consumer.name, consumer.code, code_stated=consumer.code_stated, seq=site.ledger.seq(), now=now
+    for consumer in declarations.consumers:
+        with ledger.transaction():
+            before = ledger.sources.meet(
+                consumer.name, consumer.code, code_stated=consumer.code_stated, seq=ledger.seq(), now=now
             )
             if before and before.code != consumer.code and (consumer.code_stated or before.code_stated):
-                for span in site.ledger.coverage(consumer.name):
-                    site.ledger.reopen(consumer.name, span, f"code version is now {consumer.code}", now, now)
+                for span in ledger.coverage(consumer.name):
+                    ledger.reopen(consumer.name, span, f"code version is now {consumer.code}", now, now)
 
 
 def _look_at_inputs(site: Site, consumer: Consumer, now: datetime) -> None:
@@ -125,7 +128,9 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
     known = ledger.sources.consumers()
     ticks = ledger.work.ticks()
     settling = max((s.settling for s in site.declarations.streams), default=timedelta(0))
-    settled = min([now - settling - DAY_MARGIN, *(watermarks.get(s.name, lake.start) for s in site.declarations.streams)])
+    settled = min(
+        [now - settling - DAY_MARGIN, *(watermarks.get(s.name, lake.start) for s in site.declarations.streams)]
+    )
     open_from = lake.calendar.day_around(settled).start
     tables = {
         name: TableState(

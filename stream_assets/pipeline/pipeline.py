@@ -74,7 +74,7 @@ class Pipeline:
 
     def declare(self) -> None:
         """Record the consumers as this process loaded them."""
-        declare(self.site)
+        declare(self.declarations, self.lake.ledger, self.clock.now())
 
     def observe(self) -> dict[str, str]:
         """Bring the ledger up to date with the world; returns by stream what a silent source said."""
@@ -94,10 +94,10 @@ class Pipeline:
         The requests are in the ledger before this returns, in the same transaction as the plan was made from, so two
         callers never ask for the same work.
         """
-        self.observe()
+        silent = self.observe()
         now = self.clock.now()
         with self.lake.ledger.transaction():
-            planned = self.plan(stopped)
+            planned = _heard(self.plan(stopped), silent)
             requests = [(work, self.lake.ledger.work.request(work, now)) for work in planned.of(automation)]
             self.lake.ledger.work.tick(automation, now)
         return planned, requests
@@ -134,7 +134,9 @@ class Pipeline:
                 raise
             yield work, reports
 
-    def run_work(self, work: Work, request: int, *, run_id: str = "command", progress: Progress = silent) -> list[Report]:
+    def run_work(
+        self, work: Work, request: int, *, run_id: str = "command", progress: Progress = silent
+    ) -> list[Report]:
         """Do one piece of work that was requested: its tables in order; returns a report for each."""
         reports: list[Report] = []
         for table in work.tables:
@@ -178,7 +180,11 @@ class Pipeline:
         due = asked
         if running.is_planned:
             # What this very work holds in flight is due all the same.
-            due = Rule(self.declarations, replace(state, in_flight=()), self.calendar, self.clock.now()).due(target).clip(span)
+            due = (
+                Rule(self.declarations, replace(state, in_flight=()), self.calendar, self.clock.now())
+                .due(target)
+                .clip(span)
+            )
         outcomes = self._fill(target, due, running, state, progress)
         self._record_failures(target, outcomes, state)
         outcomes += self._confirmed(target, asked - due, progress)
@@ -321,3 +327,10 @@ class Pipeline:
             return self.calendar.day_around(instant).start != instant
         return not TimeWindow(instant, instant + GRID).is_on_grid
 
+
+def _heard(planned: Plan, silent: dict[str, str]) -> Plan:
+    """Let every automation say which sources did not answer, and what they said."""
+    if not silent:
+        return planned
+    heard = "; ".join(f"the source of {stream!r} does not answer: {error}" for stream, error in silent.items())
+    return replace(planned, says={name: f"{said}; {heard}" for name, said in planned.says.items()})

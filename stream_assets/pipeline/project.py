@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from stream_assets.core.clock import Clock, SystemClock
 from stream_assets.core.declaration import Consumer, Declarations, StreamSpec
@@ -20,10 +20,13 @@ from stream_assets.core.window import Calendar
 from stream_assets.errors import DeclarationError
 
 if TYPE_CHECKING:
+    from stream_assets.lake.founding import Foundation
     from stream_assets.pipeline.pipeline import Pipeline
     from stream_assets.sources.protocol import Source
 
 ENV = "STREAM_ASSETS_"
+
+L = TypeVar("L", bound="Foundation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,7 @@ class Project:
 
     def declarations(self, consumers: Iterable[Consumer]) -> Declarations:
         """Return the checked graph of streams and consumers."""
-        specs = tuple(
-            StreamSpec(s.name, s.source.settling, _day(s.end, s.name), s.max_readers) for s in self.streams
-        )
+        specs = tuple(StreamSpec(s.name, s.source.settling, _day(s.end, s.name), s.max_readers) for s in self.streams)
         return Declarations(specs, tuple(consumers))
 
     def open(self, consumers: Iterable[Consumer], clock: Clock | None = None, *, is_loading: bool = True) -> Pipeline:
@@ -95,18 +96,36 @@ class Project:
 
         clock = clock or SystemClock()
         declarations = self.declarations(consumers)
-        calendar = Calendar(self.timezone)
-        ends = [s.end for s in declarations.streams]
-        end = max(calendar.midnight(e) for e in ends if e) if ends and all(ends) else None
-        lake = Lake.open(Path(self.lake), self.timezone, clock.now(), start=self.start, end=end)
+        lake = self._lake(Lake, declarations, clock)
         pipeline = Pipeline(Site(declarations, {s.name: s.source for s in self.streams}, lake, clock))
         if is_loading:
             pipeline.declare()
         return pipeline
 
+    def found(self, declarations: Declarations, clock: Clock | None = None) -> Foundation:
+        """Open the lake (and make it where there is none) without its rows, and record the consumers as loaded just now.
+
+        It is what loading definitions needs, and costs no import of Arrow.
+        """
+        from stream_assets.lake.founding import Foundation
+        from stream_assets.pipeline.observe import declare
+
+        clock = clock or SystemClock()
+        lake = self._lake(Foundation, declarations, clock)
+        declare(declarations, lake.ledger, clock.now())
+        return lake
+
+    def _lake(self, kind: type[L], declarations: Declarations, clock: Clock) -> L:
+        calendar = Calendar(self.timezone)
+        ends = [s.end for s in declarations.streams]
+        end = max(calendar.midnight(e) for e in ends if e) if ends and all(ends) else None
+        return kind.open(Path(self.lake), self.timezone, clock.now(), start=self.start, end=end)
+
 
 def _stream_from(stream: Stream, env: Mapping[str, str]) -> Stream:
-    url = env.get(f"{ENV}SOURCE_{stream.name.upper()}") or (env.get(ENV + "SOURCE") if stream.name == "events" else None)
+    url = env.get(f"{ENV}SOURCE_{stream.name.upper()}") or (
+        env.get(ENV + "SOURCE") if stream.name == "events" else None
+    )
     if url:
         from stream_assets.sources.url import source_from_url
 
@@ -152,7 +171,9 @@ def _modules(where: str | ModuleType) -> list[ModuleType]:
         names = [m.name for m in pkgutil.iter_modules(path, module.__name__ + ".")] if path else []
         return [module, *(importlib.import_module(n) for n in sorted(names))]
     except ImportError as error:
-        raise DeclarationError(f"the consumers in {where!r} cannot be loaded: {error}. Check STREAM_ASSETS_CONSUMERS") from error
+        raise DeclarationError(
+            f"the consumers in {where!r} cannot be loaded: {error}. Check STREAM_ASSETS_CONSUMERS"
+        ) from error
 
 
 def _from_folder(folder: Path) -> list[ModuleType]:

@@ -52,9 +52,7 @@ class Standing:
             return f"paused since {self.paused_at:%Y-%m-%dT%H:%MZ}: its promise is suspended"
         verdict = "kept" if self.is_kept else f"broken by {compact(self.lag - self.promise.limit)}"
         held = f", held by {self.held_by}" if self.held_by else ""
-        return (
-            f"{self.promise}: {verdict}; lag {compact(self.lag)}, complete through {self.complete_through:%Y-%m-%dT%H:%M:%SZ}{held}"
-        )
+        return f"{self.promise}: {verdict}; lag {compact(self.lag)}, complete through {self.complete_through:%Y-%m-%dT%H:%M:%SZ}{held}"
 
 
 def standings(site: Site, state: LedgerState) -> list[Standing]:
@@ -75,7 +73,14 @@ def _standing(
     known = site.ledger.sources.consumers().get(consumer.name)
     first = rule.first(table)
     before = Intervals.of(TimeWindow(first, max(first, live.start)))
-    end = max((site.lake.calendar.midnight(e) for s in site.declarations.streams_of(consumer.name) if (e := site.declarations.stream(s).end)), default=None)
+    end = max(
+        (
+            site.lake.calendar.midnight(e)
+            for s in site.declarations.streams_of(consumer.name)
+            if (e := site.declarations.stream(s).end)
+        ),
+        default=None,
+    )
     finished = end is not None and through >= end
     return Standing(
         consumer,

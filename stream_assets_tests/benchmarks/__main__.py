@@ -1,6 +1,6 @@
 """`make bench`: measures, prints a table, and writes `build/bench.json`.
 
-    python -m stream_assets_tests.benchmarks [--quick] [--only NAME ...] [--out FILE]
+python -m stream_assets_tests.benchmarks [--quick] [--only NAME ...] [--out FILE]
 """
 
 from __future__ import annotations

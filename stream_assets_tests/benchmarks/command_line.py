@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream_assets.core.clock import SystemClock
 from stream_assets.core.window import floor_to_grid
 from stream_assets_tests.benchmarks.child import call
 from stream_assets_tests.benchmarks.figure import Figure, median
 from stream_assets_tests.benchmarks.settings import Settings
+from stream_assets_tests.one_oclock import OneOClock
 
 NAME = "command_line"
 SETTLING = timedelta(seconds=30)
@@ -24,14 +26,23 @@ CONSUMERS = {"arrow": "stream_assets_tests.benchmarks.orders", "pandas": "stream
 IMPORTS = "import numpy, pyarrow, pyarrow.compute, pyarrow.parquet, sqlite3, json, click"
 
 
+class Spent(NamedTuple):
+    """What one process took."""
+
+    seconds: float
+    cpu_seconds: float
+
+
 def measure(settings: Settings) -> list[Figure]:
     """Run `stream-assets run` on copies of a lake in which one window is due."""
     figures: list[Figure] = []
     events = round(settings.tick_rate * 300)
-    libraries: list[float] = []
+    libraries: list[Spent] = []
+    env: dict[str, str] = {}
     for form, consumers in CONSUMERS.items():
-        found: list[float] = []
+        found: list[Spent] = []
         prepared, due_at = settings.scratch / f"prepared-{form}", None
+        env: dict[str, str] = {}
         while len(found) < settings.ticks:
             settled = floor_to_grid(SystemClock().now() - SETTLING)
             if settled != due_at:
@@ -39,14 +50,21 @@ def measure(settings: Settings) -> list[Figure]:
                 env = _environment(settings.tick_rate, consumers, prepared, settled)
                 call("command_line", "prepare", env=env, upto=(settled - timedelta(minutes=5)).isoformat())
                 due_at = settled
-            seconds = _tick(env, prepared, settings.scratch / "tick", events)
-            if seconds is not None:
-                found.append(seconds)
-            libraries.append(_elapsed([sys.executable, "-c", IMPORTS], env)[0])
+            spent = _tick(env, prepared, settings.scratch / "tick", events)
+            if spent is not None:
+                found.append(spent)
+            libraries.append(_run([sys.executable, "-c", IMPORTS], env)[0])
         note = f"{events:,} events, one {form} consumer, whole process, median of {settings.ticks}"
-        figures.append(Figure(f"tick_command_line_{form}", median(found), "s", 1.0, 0.7, note))
-    bare = Figure("tick_imports_alone", median(libraries), "s", note="starting Python and importing numpy and pyarrow")
-    return [*figures, bare]
+        figures += [
+            Figure(f"tick_command_line_{form}", median(s.seconds for s in found), "s", 1.0, 0.7, note),
+            Figure(f"tick_command_line_{form}_cpu", median(s.cpu_seconds for s in found), "s"),
+        ]
+    note = "starting Python and importing numpy and pyarrow"
+    figures += [
+        Figure("tick_imports_alone", median(s.seconds for s in libraries), "s", note=note),
+        Figure("tick_imports_alone_cpu", median(s.cpu_seconds for s in libraries), "s"),
+    ]
+    return figures
 
 
 def prepare(upto: str) -> dict[str, Any]:
@@ -63,33 +81,33 @@ def prepare(upto: str) -> dict[str, Any]:
     return {}
 
 
-def _tick(env: dict[str, str], prepared: Path, lake: Path, events: int) -> float | None:
-    """Return how long one tick took; None where another number of windows had become due."""
+def _tick(env: dict[str, str], prepared: Path, lake: Path, events: int) -> Spent | None:
+    """Return what one tick took; None where another number of windows had become due."""
     shutil.copytree(prepared, lake)
     command = [sys.executable, "-m", "stream_assets.cli", "run", "--json"]
-    seconds, answer = _elapsed(command, {**env, "STREAM_ASSETS_LAKE": str(lake)})
+    spent, answer = _run(command, {**env, "STREAM_ASSETS_LAKE": str(lake)})
     shutil.rmtree(lake)
     reports = [report for work in json.loads(answer)["work"] for report in work["reports"]]
     rows = {report["table"]: (report["published"], report["rows"]) for report in reports}
-    return seconds if rows.get("events") == (1, events) and len(rows) == 2 else None
+    return spent if rows.get("events") == (1, events) and len(rows) == 2 else None
 
 
-def _elapsed(command: list[str], env: dict[str, str]) -> tuple[float, str]:
-    began = time.perf_counter()
+def _run(command: list[str], env: dict[str, str]) -> tuple[Spent, str]:
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
-    return time.perf_counter() - began, done.stdout
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Spent(seconds, cpu_seconds), done.stdout
 
 
 def _environment(rate: float, consumers: str, lake: Path, settled: datetime) -> dict[str, str]:
-    # A zone in which it is one o'clock now: so the day has windows to go on from, but few.
-    hours = (1 - settled.hour + 12) % 24 - 12
-    local = settled + timedelta(hours=hours)
+    here = OneOClock.at(settled)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_ASSETS_")}
     return {
         **kept,
         "STREAM_ASSETS_SOURCE": f"synthetic:?rate={rate:g}&lateness=30s&late_share=0&duplicate_share=0&quiet=",
-        "STREAM_ASSETS_TIMEZONE": f"Etc/GMT{-hours:+d}" if hours else "UTC",
-        "STREAM_ASSETS_START": local.date().isoformat(),
+        "STREAM_ASSETS_TIMEZONE": here.zone,
+        "STREAM_ASSETS_START": str(here.today),
         "STREAM_ASSETS_CONSUMERS": consumers,
         "STREAM_ASSETS_LAKE": str(lake),
     }

@@ -65,7 +65,7 @@ def in_turn(scratch: str, rounds: int) -> dict[str, Any]:
     start = pipeline.lake.start
     with dg.DagsterInstance.local_temp() as instance:
         for number in range(rounds + 1):
-            for name in found:
+            for name, seconds in found.items():
                 span = TimeWindow(start, start + timedelta(minutes=5) * WINDOWS)
                 start = span.end if name != "empty" else start
                 keys = [calendar.key(w, "5 min") for w in calendar.partitions(span, "5 min")]
@@ -75,10 +75,13 @@ def in_turn(scratch: str, rounds: int) -> dict[str, Any]:
                         report = pipeline.fill("events", span, running)
                     assert report.count("published") == WINDOWS, report
                 else:
-                    tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+                    tags = {
+                        "dagster/asset_partition_range_start": keys[0],
+                        "dagster/asset_partition_range_end": keys[-1],
+                    }
                     result = jobs[name].execute_in_process(instance=instance, tags=tags)
                     key = dg.AssetKey("events" if name == "full" else "empty")
                     assert len(set(keys) & instance.get_materialized_partitions(key)) == WINDOWS, result
                 if number:  # the first round warms
-                    found[name].append(watch.seconds()["seconds"])
+                    seconds.append(watch.seconds()["seconds"])
     return found

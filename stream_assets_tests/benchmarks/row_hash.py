@@ -15,7 +15,9 @@ def measure(settings: Settings) -> list[Figure]:
     """Return processor seconds for a million rows of eight columns."""
     found = call("row_hash", "hashing", rows=settings.hash_rows)
     scale = 1_000_000 / found["rows"]
-    return [Figure("row_hash", found["cpu_seconds"] * scale, "s/million rows", 0.4, 0.4, "8 columns, one thread, best of 5")]
+    return [
+        Figure("row_hash", found["cpu_seconds"] * scale, "s/million rows", 0.4, 0.4, "8 columns, one thread, best of 5")
+    ]
 
 
 def hashing(rows: int) -> dict[str, Any]:

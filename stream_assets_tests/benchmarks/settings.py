@@ -32,9 +32,7 @@ class Settings:
     @classmethod
     def quick(cls, cache: Path, scratch: Path) -> Settings:
         """Return small sizes, with which a figure says little but everything runs."""
-        return cls(
-            cache, scratch, rate=2, tick_rate=2, hash_rows=100_000, rounds=1, ticks=1, history_days=20
-        )
+        return cls(cache, scratch, rate=2, tick_rate=2, hash_rows=100_000, rounds=1, ticks=1, history_days=20)
 
     def with_rounds(self, rounds: int) -> Settings:
         """Return the same with another number of rounds."""

@@ -128,11 +128,21 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def done(template: Path) -> Shell:
+    """The same lake for all tests that only ask."""
+    return _open(template)
+
+
 @pytest.fixture
 def filled(template: Path, tmp_path: Path) -> Shell:
     """A lake of one's own in which everything is done at 00:47 of the second day."""
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    made = Shell(tmp_path, SettableClock(datetime(2026, 3, 10, 0, 47, tzinfo=UTC)))
+    return _open(tmp_path)
+
+
+def _open(folder: Path) -> Shell:
+    made = Shell(folder, SettableClock(datetime(2026, 3, 10, 0, 47, tzinfo=UTC)))
     made.env = {
         "STREAM_ASSETS_SOURCE": "synthetic:?rate=1",
         "STREAM_ASSETS_LAKE": str(made.lake),

@@ -12,8 +12,8 @@ from pathlib import Path
 from stream_assets_tests.cli.conftest import Shell
 
 
-def test_status_says_how_every_consumer_and_stream_stands(filled: Shell) -> None:
-    facts = filled.json("status")
+def test_status_says_how_every_consumer_and_stream_stands(done: Shell) -> None:
+    facts = done.json("status")
     orders, report = facts["consumers"]
     assert (orders["complete_through"], orders["lag_seconds"]) == ("2026-03-10T00:45:00+00:00", 120)
     assert report["complete_through"] == "2026-03-10T00:00:00+00:00"
@@ -41,7 +41,13 @@ def test_explain_says_lane_arithmetic_boundaries_and_readers(filled: Shell) -> N
     facts = filled.json("explain", "orders")
     assert (facts["lane"], facts["automation"], facts["grain"]) == ("micro-batch", "every_5_min", "5 min")
     assert facts["reads"] == [
-        {"name": "events", "table": "events", "is_stream": True, "columns": ["event_id", "amount"], "arrives_as": "arrow"}
+        {
+            "name": "events",
+            "table": "events",
+            "is_stream": True,
+            "columns": ["event_id", "amount"],
+            "arrives_as": "arrow",
+        }
     ]
     assert [(b["automation"], b["next"], b["next_looked_for_at"]) for b in facts["boundaries"]] == [
         ("every_5_min", "2026-03-10T00:50:00+00:00", "2026-03-10T00:50:30+00:00"),
@@ -51,34 +57,37 @@ def test_explain_says_lane_arithmetic_boundaries_and_readers(filled: Shell) -> N
     assert "Worst lag 5 min cadence" in filled("explain", "orders").out
 
 
-def test_files_of_a_stream_hold_each_event_once(filled: Shell) -> None:
-    paths = [Path(line) for line in filled("files", "events").out.splitlines()]
+def test_files_of_a_stream_hold_each_event_once(done: Shell) -> None:
+    paths = [Path(line) for line in done("files", "events").out.splitlines()]
     assert all(path.is_file() for path in paths)
     assert [path.parts[-2] for path in paths][:2] == ["day=2026-03-09", "window_start=20260310T0000Z"]
     assert len(paths) == 1 + 9
-    assert len(filled("files", "orders", "--from", "2026-03-10").out.splitlines()) == 9
-    facts = filled.json("files", "events", "--from", "2026-03-09T12:00", "--to", "2026-03-09T13:00")
+    assert len(done("files", "orders", "--from", "2026-03-10").out.splitlines()) == 9
+    facts = done.json("files", "events", "--from", "2026-03-09T12:00", "--to", "2026-03-09T13:00")
     assert [f["wanted"] for f in facts["files"]] == [
         [{"start": "2026-03-09T12:00:00+00:00", "end": "2026-03-09T13:00:00+00:00"}]
     ]
 
 
-def test_sql_sees_each_event_once_and_the_partitions_of_consumers(filled: Shell) -> None:
-    (row,) = filled.json("sql", "select count(*) n, count(distinct event_id) ids, max(day) as last from events")["rows"]
+def test_sql_sees_each_event_once_and_the_partitions_of_consumers(done: Shell) -> None:
+    (row,) = done.json("sql", "select count(*) n, count(distinct event_id) ids, max(day) as last from events")["rows"]
     assert row["n"] == row["ids"] == 84_600 + 2_700
     assert row["last"] == "2026-03-10"
-    (row,) = filled.json("sql", "select count(*) n, sum(events) events, min(window_start) first from orders")["rows"]
+    (row,) = done.json("sql", "select count(*) n, sum(events) events, min(window_start) first from orders")["rows"]
     assert row == {"n": 297, "events": 87_300, "first": "2026-03-09T00:00:00+00:00"}
-    (row,) = filled.json("sql", "select e.n, r.events from report r join (select day, count(*) n from events_daily group by all) e using (day)")["rows"]
+    (row,) = done.json(
+        "sql",
+        "select e.n, r.events from report r join (select day, count(*) n from events_daily group by all) e using (day)",
+    )["rows"]
     assert row == {"n": 84_600, "events": 84_600}
 
 
-def test_sql_as_csv_and_as_a_table(filled: Shell) -> None:
+def test_sql_as_csv_and_as_a_table(done: Shell) -> None:
     query = "select day, events from report"
-    answer = filled("sql", query, "--format", "csv")
+    answer = done("sql", query, "--format", "csv")
     assert list(csv.DictReader(io.StringIO(answer.out))) == [{"day": "2026-03-09", "events": "84600"}]
-    assert filled("sql", query).out == "day         events\n2026-03-09  84,600\n"
-    assert filled("sql", query, "--format", "json").facts["row_count"] == 1
+    assert done("sql", query).out == "day         events\n2026-03-09  84,600\n"
+    assert done("sql", query, "--format", "json").facts["row_count"] == 1
 
 
 def test_sql_in_a_lake_below_folders_that_look_like_keys(filled: Shell) -> None:
@@ -97,7 +106,9 @@ def test_sql_of_a_table_without_partitions(shell: Shell) -> None:
 
 def test_two_consumers_of_which_one_is_named_like_days_of_the_other(small: Shell) -> None:
     source = (small.consumers / "orders.py").read_text()
-    small.declare("orders_daily", source.replace("def orders(", "def orders_daily(").replace('grain="5 min"', 'grain="day"'))
+    small.declare(
+        "orders_daily", source.replace("def orders(", "def orders_daily(").replace('grain="5 min"', 'grain="day"')
+    )
     assert small("run").code == 0
     assert [Path(line).parts[-4] for line in small("files", "orders").out.split()] == ["orders"] * 9
 

@@ -35,7 +35,7 @@ def orders(events: pa.Table) -> pa.Table:
 @pytest.fixture
 def real(tmp_path: Path) -> Shell:
     """A new lake on the machine's clock, which starts in a zone where the day is about an hour old."""
-    now = datetime.now(UTC)  # noqa: DTZ005, TID251
+    now = datetime.now(UTC)  # noqa: TID251
     hours = (now - timedelta(hours=1)).hour
     offset = -hours if hours <= 12 else 24 - hours
     # Etc/GMT+5 is five hours behind UTC.
@@ -54,7 +54,9 @@ def test_two_overlapping_runs_publish_everything_once(real: Shell) -> None:
     answers = [call.communicate(timeout=60) for call in calls]
     assert [call.returncode for call in calls] == [0, 0], answers
     assert rows(real, "select distinct revision, kind from publication") == [(1, "published")]
-    published = [c["published"] for out, _ in answers for c in json.loads(out)["consumers"] if c["consumer"] == "orders"]
+    published = [
+        c["published"] for out, _ in answers for c in json.loads(out)["consumers"] if c["consumer"] == "orders"
+    ]
     (count,) = rows(real, "select count(*) from current where tbl = 'orders'")[0]
     assert sum(published) == count >= 11
     last = real.process("run")
@@ -80,7 +82,7 @@ def test_a_signal_drops_the_work_in_hand_and_gives_the_lease_back(real: Shell, n
     assert rows(real, "select count(*) from work where state in ('requested', 'running')") == [(0,)]
     assert rows(real, "select count(*) from reader") == [(0,)]
     assert rows(real, "select count(*) from failure") == [(0,)]
-    assert [p for p in (real.lake / "_staging").rglob("*.parquet")] == []
+    assert list((real.lake / "_staging").rglob("*.parquet")) == []
     planned = real.process("plan", "--json")
     out, _ = planned.communicate(timeout=30)
     assert "orders" in json.loads(out)["work"][0]["tables"]

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 from stream_assets_tests.cli.conftest import Shell
 
-RAISES = '''
+RAISES = """
 from stream_assets import consumer
 
 @consumer(freshness="5 min", grain="5 min")
 def orders(events):
     raise ValueError("no such luck")
-'''
+"""
 
 
 def test_plan_says_what_is_due_and_runs_nothing(shell: Shell) -> None:

@@ -36,8 +36,8 @@ WRONG_USE, FAILED = 2, 1
         pytest.param("nix", WRONG_USE, "No such command 'nix'", id="command"),
     ],
 )  # fmt: skip
-def test_wrong_arguments(filled: Shell, args: str, code: int, sentence: str) -> None:
-    answer = filled(*args.split())
+def test_wrong_arguments(done: Shell, args: str, code: int, sentence: str) -> None:
+    answer = done(*args.split())
     assert (answer.code, answer.out) == (code, "")
     assert sentence in answer.err
     assert "Traceback" not in answer.err
@@ -92,8 +92,8 @@ def test_two_consumers_of_one_name(small: Shell) -> None:
         pytest.param({"STREAM_ASSETS_END": "soon"}, WRONG_USE, "its end 'soon' is no day", id="end"),
     ],
 )  # fmt: skip
-def test_wrong_environment(filled: Shell, env: dict[str, str], code: int, sentence: str) -> None:
-    answer = filled("plan", **env)
+def test_wrong_environment(done: Shell, env: dict[str, str], code: int, sentence: str) -> None:
+    answer = done("plan", **env)
     assert (answer.code, answer.out) == (code, "")
     assert sentence in answer.err
     assert answer.err.count("\n") == 1
@@ -112,14 +112,14 @@ def test_a_missing_source_folder_is_named(small: Shell, tmp_path: Path) -> None:
     assert "Traceback" not in answer.err
 
 
-def test_with_json_the_error_is_a_document_too(filled: Shell) -> None:
-    answer = filled("explain", "nix", "--json")
+def test_with_json_the_error_is_a_document_too(done: Shell) -> None:
+    answer = done("explain", "nix", "--json")
     assert answer.code == WRONG_USE
     assert answer.facts["kind"] == "DeclarationError"
     assert answer.facts["error"] in answer.err
 
 
-def test_debug_shows_where_an_error_came_from(filled: Shell) -> None:
-    answer = filled("explain", "nix", "--debug")
+def test_debug_shows_where_an_error_came_from(done: Shell) -> None:
+    answer = done("explain", "nix", "--debug")
     assert answer.code == WRONG_USE
     assert "Traceback" in answer.err

@@ -15,7 +15,18 @@ from stream_assets.core.cadence import DAY_MARGIN
 from stream_assets.core.declaration import Consumer, Declarations, StreamSpec, Table
 from stream_assets.core.freshness import parse_duration
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import HEAL, Failure, InFlight, LedgerState, Plan, Reopened, Rule, TableState, Work, plan
+from stream_assets.core.planning import (
+    HEAL,
+    Failure,
+    InFlight,
+    LedgerState,
+    Plan,
+    Reopened,
+    Rule,
+    TableState,
+    Work,
+    plan,
+)
 from stream_assets.core.planning.due import delivered, lookback_span
 from stream_assets.core.window import GRID, Calendar, Grain, TimeWindow, floor_to_grid
 
@@ -58,7 +69,12 @@ class World:
     """A project, its lake and its clock. By default the source is healthy and each run takes no time."""
 
     def __init__(
-        self, *consumers: Consumer, now: str, days: int = 2, zone: str = "UTC", streams: tuple[StreamSpec, ...] = (EVENTS,)
+        self,
+        *consumers: Consumer,
+        now: str,
+        days: int = 2,
+        zone: str = "UTC",
+        streams: tuple[StreamSpec, ...] = (EVENTS,),
     ) -> None:
         self.calendar = Calendar(zone)
         self.declarations = Declarations(streams, consumers)
@@ -97,7 +113,10 @@ class World:
         self.flying = {k: (w, until) for k, (w, until) in self.flying.items() if until > self.now}
         tables = {
             name: TableState(
-                self.covered(name), tuple(self.reopened.get(name, ())), tuple(self.failures.get(name, {}).values()), self._outdated(table)
+                self.covered(name),
+                tuple(self.reopened.get(name, ())),
+                tuple(self.failures.get(name, {}).values()),
+                self._outdated(table),
             )
             for name, table in self.declarations.tables.items()
         }
@@ -206,12 +225,19 @@ class World:
             before, self.now = self.now, self.now + step
             turn = self.calendar.day_around(self.now).start + settling + DAY_MARGIN
             batch = [c.name for c in self.declarations.cadences if c.is_batch] if before < turn <= self.now else []
-            sensors = [name for name in self.automations if name not in {c.name for c in self.declarations.cadences if c.is_batch}]
+            sensors = [
+                name
+                for name in self.automations
+                if name not in {c.name for c in self.declarations.cadences if c.is_batch}
+            ]
             said += self.tick(*batch, *sensors)
         return said
 
     def say(self, work: Work) -> str:
-        first, last = self.calendar.key(work.span, work.grain), work.span.end - (DAY / 2 if work.grain == "day" else GRID)
+        first, last = (
+            self.calendar.key(work.span, work.grain),
+            work.span.end - (DAY / 2 if work.grain == "day" else GRID),
+        )
         end = self.calendar.key(TimeWindow(last, last), work.grain)
         return f"{work.automation}: {first}{f' to {end}' if end != first else ''}: {' '.join(work.tables)}"
 
@@ -265,7 +291,9 @@ class World:
     def _publish(self, table: Table, partition: TimeWindow, covered: Intervals) -> None:
         name = table.name
         if table.stream and not (table.is_days_of_stream and self._is_compacted(table, partition)):
-            content = frozenset((s, w, n) for (s, w), n in self.late.items() if s == table.stream.name and w in partition)
+            content = frozenset(
+                (s, w, n) for (s, w), n in self.late.items() if s == table.stream.name and w in partition
+            )
         else:
             content = self._inputs(table, partition, covered)
         if self.content.get((name, partition.start), frozenset()) != content:
@@ -275,7 +303,9 @@ class World:
         if table.consumer:
             self.code.setdefault(name, {})[partition.start] = table.consumer.code
         self.published_at[name, partition.start] = self.now
-        self.reopened[name] = [r for r in self.reopened.get(name, ()) if not (r.span.overlaps(partition) and r.since <= self.now)]
+        self.reopened[name] = [
+            r for r in self.reopened.get(name, ()) if not (r.span.overlaps(partition) and r.since <= self.now)
+        ]
         self.failures.get(name, {}).pop(partition.start, None)
 
     def _inputs(self, table: Table, partition: TimeWindow, covered: Intervals | None = None) -> Content:

@@ -78,7 +78,11 @@ def test_with_daily_consumers_alone_no_window_is_ever_filled_and_a_day_is_one_ru
     world.log.clear()
     world.live_until("2026-03-13T12:00", timedelta(minutes=9))
     assert not world.covered("events")
-    assert world.reads == [span("2026-03-10", "2026-03-11"), span("2026-03-11", "2026-03-12"), span("2026-03-12", "2026-03-13")]
+    assert world.reads == [
+        span("2026-03-10", "2026-03-11"),
+        span("2026-03-11", "2026-03-12"),
+        span("2026-03-12", "2026-03-13"),
+    ]
     assert [w.tables for w in world.log if w.grain == "day"] == [("events_daily", "report")] * 3
     assert [w.tables for w in world.log if w.grain == "5 min"] == [("small",)] * 3
 
@@ -86,7 +90,9 @@ def test_with_daily_consumers_alone_no_window_is_ever_filled_and_a_day_is_one_ru
 def test_a_micro_batch_consumer_added_later_rereads_no_sealed_day() -> None:
     world = steady(consumer("report", "1 day"))
     world.declare(consumer("report", "1 day"), consumer("dashboard", "5 min", "5 min"))
-    assert world.tick("every_5_min") == ["every_5_min: 2026-03-10T00:00+0000 to 2026-03-10T13:55+0000: events dashboard"]
+    assert world.tick("every_5_min") == [
+        "every_5_min: 2026-03-10T00:00+0000 to 2026-03-10T13:55+0000: events dashboard"
+    ]
     assert world.tick("heal") == ["heal: 2026-03-08T00:00+0000 to 2026-03-09T23:55+0000: dashboard"]
     assert world.reads == [span("2026-03-10T00:00", "2026-03-10T14:00")]
     assert world.rest() == []

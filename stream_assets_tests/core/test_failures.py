@@ -31,7 +31,7 @@ def steady(now: str = "2026-03-10T14:01", days: int = 2) -> World:
 def with_a_hole() -> World:
     """14:05 cannot be read; the clock says 14:32."""
     world = steady()
-    world.fails = broken_at("2026-03-10T14:05")  # type: ignore[assignment]
+    world.fails = broken_at("2026-03-10T14:05")
     world.live_until("2026-03-10T14:32")
     return world
 
@@ -74,7 +74,7 @@ def test_a_late_event_in_a_paused_window_tries_it_again() -> None:
 
 def test_a_transient_failure_is_tried_again_when_its_time_has_come_and_not_before() -> None:
     world = steady()
-    world.fails = broken_at("2026-03-10T14:00", kind="transient")  # type: ignore[assignment]
+    world.fails = broken_at("2026-03-10T14:00", kind="transient")
     world.now = at("2026-03-10T14:06")
     world.tick()
     world.now += timedelta(seconds=29)
@@ -90,7 +90,7 @@ def test_a_transient_failure_is_tried_again_when_its_time_has_come_and_not_befor
 
 def test_transient_failures_are_tried_for_ever_at_most_15_minutes_apart() -> None:
     world = steady()
-    world.fails = broken_at("2026-03-10T14:00", kind="transient")  # type: ignore[assignment]
+    world.fails = broken_at("2026-03-10T14:00", kind="transient")
     world.live_until("2026-03-10T18:02", timedelta(minutes=2))
     failure = world.failures["events"][at("2026-03-10T14:00")]
     assert failure.tries > 12
@@ -102,7 +102,9 @@ def test_a_closed_day_waits_for_all_of_its_windows_and_the_days_after_do_not_wai
     world.live_until("2026-03-12T12:00", timedelta(minutes=15))
     bad_day = span("2026-03-10", "2026-03-11")
     for table in ("events_daily", "report"):
-        assert (type(world.covered(table)).of(span("2026-03-08", "2026-03-12")) - world.covered(table)).spans == (bad_day,)
+        assert (type(world.covered(table)).of(span("2026-03-08", "2026-03-12")) - world.covered(table)).spans == (
+            bad_day,
+        )
     assert world.covered("dashboard").covers(span("2026-03-10T14:10", "2026-03-12T11:45"))
     assert world.covered("today").covers(span("2026-03-11", "2026-03-12T11:30"))
 
@@ -119,18 +121,18 @@ def test_a_lookback_waits_for_the_days_it_needs_and_for_no_others() -> None:
 
 def test_a_consumer_that_raises_on_one_window_goes_on_with_the_others() -> None:
     world = steady()
-    world.fails = broken_at("2026-03-10T14:05", table="dashboard")  # type: ignore[assignment]
+    world.fails = broken_at("2026-03-10T14:05", table="dashboard")
     world.live_until("2026-03-10T15:02")
     assert world.covered("events").unbroken_from(at("2026-03-10")) == at("2026-03-10T15:00")
     assert world.covered("today").unbroken_from(at("2026-03-10")) == at("2026-03-10T15:00")
-    assert (type(world.covered("events")).of(span("2026-03-10", "2026-03-10T15:00")) - world.covered("dashboard")).spans == (
-        TimeWindow(BAD, BAD + 5 * MINUTE),
-    )
+    assert (
+        type(world.covered("events")).of(span("2026-03-10", "2026-03-10T15:00")) - world.covered("dashboard")
+    ).spans == (TimeWindow(BAD, BAD + 5 * MINUTE),)
 
 
 def test_a_day_that_raises_keeps_its_previous_revision_and_is_tried_with_more_input() -> None:
     world = steady()
-    world.fails = broken_at("2026-03-10", table="today")  # type: ignore[assignment]
+    world.fails = broken_at("2026-03-10", table="today")
     world.live_until("2026-03-10T15:02")
     assert world.covered("today").unbroken_from(at("2026-03-10")) == at("2026-03-10T14:00")
     assert world.failures["today"][at("2026-03-10")].is_paused
@@ -141,11 +143,11 @@ def test_a_day_that_raises_keeps_its_previous_revision_and_is_tried_with_more_in
 
 @pytest.mark.parametrize("grain", ["5 min", "day"])
 def test_new_code_is_tried_at_once(grain: str) -> None:
-    world = World(consumer("sick", "5 min", grain), now="2026-03-10T14:02")  # type: ignore[arg-type]
+    world = World(consumer("sick", "5 min", grain), now="2026-03-10T14:02")
     world.fails = lambda table, partition: "terminal" if table == "sick" else None
     world.live_until("2026-03-10T14:04", timedelta(seconds=10))
     assert world.tick() == []
-    world.declare(consumer("sick", "5 min", grain, code="mended"))  # type: ignore[arg-type]
+    world.declare(consumer("sick", "5 min", grain, code="mended"))
     world.fails = lambda *_: None
     world.rest()
     assert world.covered("sick").spans == (span("2026-03-08", "2026-03-10T14:00"),)
@@ -153,7 +155,9 @@ def test_new_code_is_tried_at_once(grain: str) -> None:
 
 def test_new_code_remakes_the_open_partitions_and_leaves_history_alone() -> None:
     world = steady()
-    world.declare(consumer("dashboard", "5 min", "5 min", code="b"), consumer("today", "5 min", code="b"), REPORT, FEATURES)
+    world.declare(
+        consumer("dashboard", "5 min", "5 min", code="b"), consumer("today", "5 min", code="b"), REPORT, FEATURES
+    )
     assert world.rest() == [
         "every_5_min: 2026-03-10T00:00+0000 to 2026-03-10T13:55+0000: dashboard",
         "every_5_min: 2026-03-10: today",
@@ -170,7 +174,7 @@ def test_a_poisoned_day_in_a_long_catch_up_stops_no_other_day() -> None:
 
 def test_what_is_paused_is_named_with_its_next_try() -> None:
     world = steady()
-    world.fails = broken_at("2026-03-10T14:00", kind="transient")  # type: ignore[assignment]
+    world.fails = broken_at("2026-03-10T14:00", kind="transient")
     world.now = at("2026-03-10T14:06")
     world.tick()
     assert world.plan().says["every_5_min"] == (

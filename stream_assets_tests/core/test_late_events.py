@@ -27,7 +27,9 @@ def test_in_the_open_day_it_waits_for_the_next_run_and_rides_it() -> None:
     world.now = at("2026-03-10T14:04")
     assert world.tick() == []
     world.now = at("2026-03-10T14:05:31")
-    assert world.tick("every_5_min") == ["every_5_min: 2026-03-10T09:00+0000 to 2026-03-10T14:00+0000: events dashboard"]
+    assert world.tick("every_5_min") == [
+        "every_5_min: 2026-03-10T09:00+0000 to 2026-03-10T14:00+0000: events dashboard"
+    ]
     assert world.reads == [span("2026-03-10T09:00", "2026-03-10T09:05"), span("2026-03-10T14:00", "2026-03-10T14:05")]
     assert content(world, "events", "2026-03-10T09:00") == 1
 

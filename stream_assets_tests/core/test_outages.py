@@ -35,7 +35,9 @@ def test_three_hours_down_across_midnight_fills_the_open_day_then_the_day_then_i
 def test_three_days_down_serves_the_open_day_first_and_live_work_never_waits_for_catch_up() -> None:
     world = steady("2026-03-10T12:01")
     world.now += 3 * DAY
-    assert world.tick("every_5_min") == ["every_5_min: 2026-03-13T00:00+0000 to 2026-03-13T11:55+0000: events alerts dashboard"]
+    assert world.tick("every_5_min") == [
+        "every_5_min: 2026-03-13T00:00+0000 to 2026-03-13T11:55+0000: events alerts dashboard"
+    ]
 
     catch_up = world.look("heal")  # and it takes its time
     world.now += 5 * MINUTE
@@ -61,7 +63,9 @@ def test_long_catch_up_under_a_lookback_finds_its_end() -> None:
     world = World(*DEFAULT, now="2026-03-31T12:01", days=20)
     world.rest()
     whole = (span("2026-03-11", "2026-03-31"),)
-    assert world.covered("features").spans == world.covered("report").spans == world.covered("events_daily").spans == whole
+    assert (
+        world.covered("features").spans == world.covered("report").spans == world.covered("events_daily").spans == whole
+    )
     assert world.covered("dashboard").spans == (span("2026-03-11", "2026-03-31T12:00"),)
 
 
@@ -98,7 +102,11 @@ def test_a_dead_source_stops_its_consumers_and_no_others() -> None:
     world.now += HOUR
     world.rest()
     through = {c.name: world.covered(c.name).unbroken_from(at("2026-03-10")) for c in consumers}
-    assert through == {"clicks": at("2026-03-10T15:00"), "sales": at("2026-03-10T14:00"), "both": at("2026-03-10T14:00")}
+    assert through == {
+        "clicks": at("2026-03-10T15:00"),
+        "sales": at("2026-03-10T14:00"),
+        "both": at("2026-03-10T14:00"),
+    }
 
     world.dead.clear()
     world.rest()

@@ -26,7 +26,9 @@ def without(world: World, *starts: str, tables: tuple[str, ...] = ("events", "al
 def test_scattered_windows_are_one_run_over_their_hull_where_the_rest_is_sealed() -> None:
     world = steady()
     without(world, "2026-03-10T03:00", "2026-03-10T09:15", "2026-03-10T11:00")
-    assert world.tick("every_5_min") == ["every_5_min: 2026-03-10T03:00+0000 to 2026-03-10T11:00+0000: events alerts dashboard"]
+    assert world.tick("every_5_min") == [
+        "every_5_min: 2026-03-10T03:00+0000 to 2026-03-10T11:00+0000: events alerts dashboard"
+    ]
     assert len(world.reads) == 3
 
 
@@ -123,7 +125,9 @@ def test_after_an_outage_the_cadence_is_given_its_ten_minutes_again() -> None:
     world.live_until("2026-03-10T14:32")
     world.now += 3 * HOUR
     assert world.tick("heal") == []
-    assert world.tick("every_5_min") == ["every_5_min: 2026-03-10T14:30+0000 to 2026-03-10T17:25+0000: events alerts dashboard"]
+    assert world.tick("every_5_min") == [
+        "every_5_min: 2026-03-10T14:30+0000 to 2026-03-10T17:25+0000: events alerts dashboard"
+    ]
 
 
 def test_a_stopped_cadence_stops_its_consumers_and_heal_respects_it() -> None:
@@ -185,4 +189,7 @@ def test_work_says_why() -> None:
     world.late_event("2026-03-10T09:00")
     world.observe()
     world.now += 5 * MINUTE
-    assert world.plan().works[0].reason == "events: late; alerts: 1 window not there yet; dashboard: 1 window not there yet"
+    assert (
+        world.plan().works[0].reason
+        == "events: late; alerts: 1 window not there yet; dashboard: 1 window not there yet"
+    )

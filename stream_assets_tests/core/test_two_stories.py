@@ -8,7 +8,9 @@ from stream_assets_tests.core.simulator import DEFAULT, HOUR, MINUTE, World, at,
 def test_at_14_37_an_empty_lake_fills_the_open_day_first_and_then_two_closed_days() -> None:
     world = World(*DEFAULT, now="2026-03-10T14:37")
 
-    assert world.tick("every_5_min") == ["every_5_min: 2026-03-10T00:00+0000 to 2026-03-10T14:30+0000: events alerts dashboard"]
+    assert world.tick("every_5_min") == [
+        "every_5_min: 2026-03-10T00:00+0000 to 2026-03-10T14:30+0000: events alerts dashboard"
+    ]
     assert world.covered("events").spans == (span("2026-03-10T00:00", "2026-03-10T14:35"),)
     assert world.covered("events").duration / (5 * MINUTE) == 175
 
@@ -67,7 +69,9 @@ def test_if_the_machine_was_down_at_midnight_heal_does_it_when_it_is_back() -> N
 
     assert world.tick("heal") == ["heal: 2026-03-10: events_daily features report"]
     assert world.reads == [span("2026-03-10", "2026-03-11")]
-    assert world.tick("every_5_min") == ["every_5_min: 2026-03-11T00:00+0000 to 2026-03-11T02:50+0000: events alerts dashboard"]
+    assert world.tick("every_5_min") == [
+        "every_5_min: 2026-03-11T00:00+0000 to 2026-03-11T02:50+0000: events alerts dashboard"
+    ]
     assert world.tick("heal") == ["heal: 2026-03-10T23:55+0000: alerts dashboard"]
     assert world.rest() == []
 

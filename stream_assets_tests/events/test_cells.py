@@ -173,9 +173,7 @@ def test_lists_are_the_same_in_every_layout(values: list[list[int] | None]) -> N
         assert one(pa.concat_arrays([pa.array([[8, 9]], kind), pa.array(values, kind)])[1:]) == expected
 
 
-@given(
-    st.lists(st.none() | st.lists(st.tuples(st.text(max_size=2), st.integers(0, 3)), max_size=3), min_size=2)
-)
+@given(st.lists(st.none() | st.lists(st.tuples(st.text(max_size=2), st.integers(0, 3)), max_size=3), min_size=2))
 def test_slices_of_nested_values_hash_like_copies(values: list[Any]) -> None:
     entries = [None if value is None else [{"k": k, "v": v} for k, v in value] for value in values]
     structs = pa.list_(pa.struct([("k", pa.string()), ("v", pa.int64())]))

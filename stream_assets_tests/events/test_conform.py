@@ -110,11 +110,7 @@ def test_a_row_with_many_faults_has_one_reason() -> None:
     assert reasons(got.rejected) == {"id is null": 1}
 
 
-@given(
-    st.lists(
-        st.tuples(st.none() | st.integers(0, 9), st.sampled_from([None, FINE, "noon", "2026-03-01T11:00"]))
-    )
-)
+@given(st.lists(st.tuples(st.none() | st.integers(0, 9), st.sampled_from([None, FINE, "noon", "2026-03-01T11:00"]))))
 def test_every_row_is_conformed_or_rejected(rows: list[tuple[int | None, str | None]]) -> None:
     ids = pa.array([row[0] for row in rows], pa.int64())
     got = conformed({"id": ids, "ts": pa.array([row[1] for row in rows], pa.string())})
@@ -184,9 +180,7 @@ def test_a_raw_row_of_any_types_becomes_json() -> None:
 
 
 def test_a_raw_row_that_is_not_utf8_becomes_json() -> None:
-    bad = pa.Array.from_buffers(
-        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
-    )
+    bad = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
     (row,) = conformed({"id": pa.array([None], pa.int64()), "ts": [FINE], "x": bad}).rejected.to_pylist()
     assert json.loads(row["raw"])["x"] == "ff"
 

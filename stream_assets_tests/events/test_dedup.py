@@ -17,9 +17,7 @@ from stream_assets.events.dedup import deduplicate
 from stream_assets.events.hashing import EventHashes, digest, hash_events, hash_rows
 from stream_assets.events.schema import INSTANT
 
-ROW = st.tuples(
-    st.sampled_from("abcdef"), st.integers(0, 4), st.none() | st.integers(0, 3), st.integers(0, 2)
-)
+ROW = st.tuples(st.sampled_from("abcdef"), st.integers(0, 4), st.none() | st.integers(0, 3), st.integers(0, 2))
 
 
 def events(rows: list[Any], *, arrivals: bool = True, ids: Any = None) -> pa.Table:
@@ -46,9 +44,7 @@ def test_the_latest_arrival_wins_and_null_is_the_oldest() -> None:
 
 
 @given(st.lists(ROW, max_size=20), st.randoms(), st.booleans())
-def test_the_order_in_which_rows_come_makes_no_difference(
-    rows: list[Any], random: Any, arrivals: bool
-) -> None:
+def test_the_order_in_which_rows_come_makes_no_difference(rows: list[Any], random: Any, arrivals: bool) -> None:
     shuffled = rows.copy()
     random.shuffle(shuffled)
     first, second = (

@@ -30,9 +30,7 @@ def micros(instant: datetime) -> int:
     st.sampled_from(["T", " "]),
     st.sampled_from([pa.string(), pa.large_string()]),
 )
-def test_iso_text_with_an_offset_is_read_as_python_reads_it(
-    times: list[datetime], sep: str, kind: Any
-) -> None:
+def test_iso_text_with_an_offset_is_read_as_python_reads_it(times: list[datetime], sep: str, kind: Any) -> None:
     found, problems = read_instants(pa.array([t.isoformat(sep) for t in times], kind))
     assert problems.tolist() == [0] * len(times)
     assert found.tolist() == [micros(t) for t in times]

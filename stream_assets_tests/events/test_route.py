@@ -44,9 +44,7 @@ def routed(tables: list[pa.Table], folder: Path, budget: int = 1 << 20, span: Ti
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seconds=BATCHES)
-def test_every_row_is_in_its_window_once_and_rows_outside_are_counted(
-    seconds: list[list[int]], tmp_path: Path
-) -> None:
+def test_every_row_is_in_its_window_once_and_rows_outside_are_counted(seconds: list[list[int]], tmp_path: Path) -> None:
     tables = batches_of(seconds)
     router, windows = routed(tables, tmp_path)
     assert [window for window, _ in windows] == list(SPAN.windows())
@@ -61,9 +59,7 @@ def test_every_row_is_in_its_window_once_and_rows_outside_are_counted(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(seconds=BATCHES, budget=st.sampled_from([1, 200, 600]))
-def test_what_does_not_fit_in_memory_comes_back_the_same(
-    seconds: list[list[int]], budget: int, tmp_path: Path
-) -> None:
+def test_what_does_not_fit_in_memory_comes_back_the_same(seconds: list[list[int]], budget: int, tmp_path: Path) -> None:
     tables = batches_of(seconds)
     _, kept = routed(tables, tmp_path)
     _, spilled = routed(tables, tmp_path, budget)

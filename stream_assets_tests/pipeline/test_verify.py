@@ -102,8 +102,9 @@ def test_everything_agrees_after_a_run_in_one_query_a_day(pipeline: Pipeline) ->
 
 
 def test_an_event_that_changed_unseen_is_named_and_mended(pipeline: Pipeline, landing: Path) -> None:
-    for day, table in (("20260309", "events_daily"), ("20260310", "events")):
-        change_source(landing, day, line(7, (YESTERDAY if day.endswith("09") else TODAY) + timedelta(minutes=7), 1), line(7, (YESTERDAY if day.endswith("09") else TODAY) + timedelta(minutes=7), 2))
+    for start, table in ((YESTERDAY, "events_daily"), (TODAY, "events")):
+        seven = start + timedelta(minutes=7)
+        change_source(landing, f"{start:%Y%m%d}", line(7, seven), line(7, seven, 2))
         (found,) = differences(pipeline, table)
         assert (found.check, found.table, found.ids, found.is_known) == ("source", table, ("e00007 differs",), False)
         assert found.said == "5 events on both sides, but not the same"
@@ -166,7 +167,9 @@ def test_a_file_that_nobody_published_is_named(pipeline: Pipeline) -> None:
 
 
 def test_a_table_that_nobody_declares_any_more_is_checked_against_the_ledger(pipeline: Pipeline) -> None:
-    project = Project((Stream("events", pipeline.site.sources["events"]),), lake=str(pipeline.lake.layout.root), start="2026-03-09")
+    project = Project(
+        (Stream("events", pipeline.site.sources["events"]),), lake=str(pipeline.lake.layout.root), start="2026-03-09"
+    )
     later = project.open([], pipeline.clock)
     assert differences(later, "report") == []
     file_of(later, "report").unlink()
@@ -181,8 +184,25 @@ def test_coverage_that_no_receipt_backs_is_found(pipeline: Pipeline) -> None:
     assert found.span == hole
 
 
-def test_a_copy_of_a_window_that_differs_from_its_day_is_mended(pipeline: Pipeline, landing: Path) -> None:
-    assert pipeline.lake.ledger.current("events", TimeWindow(YESTERDAY, YESTERDAY + GRID)) == []
+def test_a_copy_of_a_window_that_differs_from_its_day_is_mended(tmp_path: Path, landing: Path) -> None:
+    project = Project(
+        (Stream("events", FileEvents(str(landing), arrival=None)),), lake=str(tmp_path / "lake"), start="2026-03-09"
+    )
+    clock = SettableClock(YESTERDAY + timedelta(minutes=47))
+    pipeline = project.open([report], clock)
+    fill(pipeline, "events", TimeWindow(YESTERDAY, YESTERDAY + 2 * GRID))
+    seven = YESTERDAY + timedelta(minutes=7)
+    change_source(landing, "20260309", line(7, seven), line(7, seven, 2))
+    clock.set(NOW)
+    assert all(not r.failed for _, reports in pipeline.run() for r in reports)
+    (found,) = differences(pipeline, "events_daily")
+    assert (found.check, found.table, found.span) == (
+        "day",
+        "events",
+        TimeWindow(YESTERDAY + GRID, YESTERDAY + 2 * GRID),
+    )
+    mend(pipeline, found)
+    assert differences(pipeline, "events_daily") == []
 
 
 def test_what_is_wanted_and_not_there_is_a_hole_after_a_quarter_of_an_hour(pipeline: Pipeline) -> None:
@@ -192,5 +212,8 @@ def test_what_is_wanted_and_not_there_is_a_hole_after_a_quarter_of_an_hour(pipel
     assert [d for d in differences(pipeline, "events_daily", "report") if d.check == "hole"] == []
     clock.advance(timedelta(minutes=30))
     found = [d for d in differences(pipeline, "events_daily", "report") if d.check == "hole"]
-    assert [(d.table, d.mend) for d in found] == [("events_daily", "stream-assets run"), ("report", "stream-assets run")]
+    assert [(d.table, d.mend) for d in found] == [
+        ("events_daily", "stream-assets run"),
+        ("report", "stream-assets run"),
+    ]
     assert found[0].span == TimeWindow(TODAY, TODAY + timedelta(days=1))

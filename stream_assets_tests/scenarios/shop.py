@@ -58,10 +58,14 @@ class Shop:
 
     # What a test does to it.
 
-    def add(self, at: datetime, arrives: datetime, *, amount: float = 1000.0, id: str | None = None, country: str = "DE") -> None:
+    def add(
+        self, at: datetime, arrives: datetime, *, amount: float = 1000.0, id: str | None = None, country: str = "DE"
+    ) -> None:
         """Let one more event have happened at `at`, to be seen from `arrives` on."""
         id = id or f"{self.name}-added-{len(self._added)}"
-        self._added.append({"event_id": id, "event_time": at, "arrival_time": arrives, "country": country, "amount": amount})
+        self._added.append(
+            {"event_id": id, "event_time": at, "arrival_time": arrives, "country": country, "amount": amount}
+        )
 
     def break_(self, start: datetime, end: datetime | None = None) -> None:
         """Make one window, or a range, unreadable."""

@@ -39,5 +39,7 @@ def test_going_back_to_the_code_of_before_is_a_change_like_any_other(world: Call
     for reason in ("new", "old"):
         edited.define(_counting(reason))
         list(edited.pipeline.run())
-        rows = edited.pipeline.lake.read("sales", edited.pipeline.range("sales", "2026-03-10T14:00", "2026-03-10T14:05"))
+        rows = edited.pipeline.lake.read(
+            "sales", edited.pipeline.range("sales", "2026-03-10T14:00", "2026-03-10T14:05")
+        )
         assert rows["why"].to_pylist() == [reason]

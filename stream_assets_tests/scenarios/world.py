@@ -25,6 +25,7 @@ from stream_assets.pipeline.promises import Standing, standings
 from stream_assets.testing import SettableClock
 from stream_assets_tests.scenarios.shop import Shop
 
+LOOK = timedelta(seconds=10)
 BEAT = timedelta(seconds=5)
 """Automations look this long after a window has settled."""
 
@@ -133,14 +134,19 @@ class World:
         return self.calendar.midnight(day) + settling + DAY_MARGIN + BEAT
 
     def live(self, until: str, every: str = "5 min") -> list[Work]:
-        """Let time pass with Dagster running: all automations look once an `every`, just after it has settled."""
+        """Let time pass with Dagster running: automations look just after every `every` has settled, until nothing is due.
+
+        They look again ten seconds after work, as the sensors do.
+        """
         then, step = self.instant(until), parse_duration(every)
         works: list[Work] = []
         settling = max(s.settling for s in self.pipeline.declarations.streams)
         while (following := self._next_look(step, settling)) <= then:
             self.clock.set(following)
-            works += self.ticks()
-        self.clock.set(then)
+            while asked := self.ticks():
+                works += asked
+                self.clock.advance(LOOK)
+        self.clock.set(max(then, self.now))
         return works
 
     def _next_look(self, step: timedelta, settling: timedelta) -> datetime:

@@ -110,7 +110,7 @@ def plain(value: Any) -> Any:
         return value if value - value == 0 else str(value)
     if isinstance(value, Decimal):
         # DuckDB sums integers into wide ones, which arrive as decimals without a fraction.
-        return str(value) if isinstance(value.as_tuple().exponent, int) and value.as_tuple().exponent < 0 else int(value)
+        return int(value) if value.as_tuple().exponent == 0 else str(value)
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -112,16 +112,16 @@ def _stream(pipeline: Pipeline, stream: StreamSpec, state: LedgerState) -> dict[
 
 def _claim(pipeline: Pipeline, claim: Claim) -> dict[str, Any]:
     known = pipeline.declarations.tables
-    grain: Grain = next((known[t].grain for t in claim.tables if t in known), "5 min")
+    grains: list[Grain] = [known[t].grain for t in claim.tables if t in known]
     return {
         "id": claim.id,
         "automation": claim.automation,
         "tables": list(claim.tables),
-        **partitions(pipeline.calendar, claim.span, grain),
+        **partitions(pipeline.calendar, claim.span, grains[0] if grains else "5 min"),
         "state": claim.state,
         "requested_at": at(claim.requested_at),
         "finished_at": at(claim.finished_at),
-        "seconds": seconds(claim.finished_at - claim.requested_at) if claim.finished_at else None,
+        "seconds": round(seconds(claim.finished_at - claim.requested_at), 3) if claim.finished_at else None,
         "cpu_seconds": round(claim.cpu_seconds, 3) if claim.cpu_seconds is not None else None,
         "error": claim.error,
     }

@@ -56,6 +56,7 @@ def got(reports: list[dict[str, Any]], pipeline: Pipeline) -> list[dict[str, Any
                 "complete_through": standing.complete_through.isoformat(),
                 "lag_seconds": standing.lag.total_seconds(),
                 "is_kept": standing.is_kept,
+                "is_paused": standing.paused_at is not None,
             }
         )
     return found

@@ -75,7 +75,7 @@ def cell(value: Any) -> str:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:,.12g}" if isinstance(value, float) else str(value)
 
 
 def is_numeric(rows: Sequence[Sequence[Any]], index: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from stream_assets.cli.show.page import Page
 from stream_assets.cli.show.plan import show_silent
-from stream_assets.cli.show.words import keys, many, when
+from stream_assets.cli.show.words import keys, last, many, when
 
 MOST_FAILURES = 20
 
@@ -39,13 +39,19 @@ def show_run(facts: dict[str, Any], page: Page) -> None:
     page.table(
         ["consumer", "partitions", "rows", "failed", "complete through", "promise"],
         [
-            [c["consumer"], c["published"], c["rows"], c["failed"] or None, when(c["complete_through"]), c["standing"]]
+            [c["consumer"], c["published"], c["rows"], c["failed"] or None, when(c["complete_through"]), _verdict(c)]
             for c in facts["consumers"]
         ],
     )
     for note in facts["notes"]:
         page.line(note, "yellow")
     show_silent(facts["silent_sources"], page)
+
+
+def _verdict(consumer: dict[str, Any]) -> str:
+    if consumer["is_paused"]:
+        return "paused"
+    return ("kept" if consumer["is_kept"] else "BROKEN") + f", lag {last(consumer['lag_seconds'])}"
 
 
 def show_filled(facts: dict[str, Any], page: Page) -> None:

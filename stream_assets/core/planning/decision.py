@@ -40,13 +40,13 @@ class Decision:
 
     @property
     def verdict(self) -> str:
-        """`kept`, `at risk` or `cannot be kept`, and by how much."""
+        """`can be kept`, `is at risk` or `cannot be kept`, and by how much."""
         over = self.worst_lag - self.promise.limit
         if over > timedelta(0):
             return f"cannot be kept, by up to {compact(over)}"
         if self.worst_lag > self.promise.limit * HEADROOM:
-            return f"at risk: {compact(-over)} to spare"
-        return f"kept: {compact(-over)} to spare"
+            return f"is at risk: {compact(-over)} to spare"
+        return f"can be kept: {compact(-over)} to spare"
 
     @property
     def can_be_kept(self) -> bool:
@@ -62,7 +62,7 @@ class Decision:
         return (
             f"{self.consumer}: {self.promise}; {served}. Worst lag {words(self.cadence.step)} cadence + {compact(self.settling)} "
             f"settling{margin} + {compact(self.run_time)} queueing and running ({how}) = {compact(self.worst_lag)}: "
-            f"the promise is {self.verdict}."
+            f"the promise {self.verdict}."
         )
 
 

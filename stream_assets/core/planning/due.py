@@ -31,9 +31,7 @@ class Horizon:
     by: dict[Cadence, datetime]
 
 
-def horizons(
-    declarations: Declarations, state: LedgerState, calendar: Calendar, now: datetime
-) -> dict[str, Horizon]:
+def horizons(declarations: Declarations, state: LedgerState, calendar: Calendar, now: datetime) -> dict[str, Horizon]:
     """Return how far every stream and consumer is wanted at `now`.
 
     A day is open until its last window has settled and its turn to be sealed has come (`DAY_MARGIN` later).
@@ -115,8 +113,15 @@ class Rule:
             return Intervals()
         there = self._available(table, self._whole(table, lacking | again) & wanted, extra)
         new = there & lacking
-        found = self._whole(table, new | (again & there))
-        return found - self._in_flight(table) - self._blocked(table, known, new)
+        found = self._whole(table, new | (again & there)) - self._in_flight(table)
+        waiting = [
+            f for f in known.failures if self._blocks(f, table.consumer.code if table.consumer else "", known, new)
+        ]
+        paused = self._whole(table, Intervals.union_of(f.span for f in waiting if not f.transient))
+        later = self._whole(table, Intervals.union_of(f.span for f in waiting if f.transient)) - paused
+        # What waits beside something that is due rides with it: an outage stays one range, not one run a partition.
+        together = (found - paused) - later
+        return Intervals(tuple(s for s in found - paused if together.clip(s)))
 
     def _available(self, table: Table, asked: Intervals, extra: Mapping[str, Intervals]) -> Intervals:
         """Return the part of `asked` that the table's inputs allow now.
@@ -169,12 +174,6 @@ class Rule:
         spans = (w.span for w in self.state.in_flight if table.name in w.tables)
         return self._whole(table, Intervals.union_of(spans))
 
-    def _blocked(self, table: Table, known: TableState, new: Intervals) -> Intervals:
-        code = table.consumer.code if table.consumer else ""
-        return self._whole(
-            table, Intervals.union_of(f.span for f in known.failures if self._blocks(f, code, known, new))
-        )
-
     def _blocks(self, failure: Failure, code: str, known: TableState, new: Intervals) -> bool:
         if failure.next_try_at is not None and self.now >= failure.next_try_at:
             return False
@@ -192,7 +191,9 @@ class Rule:
 def _rounded(span: TimeWindow, table: Table, calendar: Calendar) -> list[TimeWindow]:
     if table.grain == "5 min":
         return [span]
-    return [TimeWindow(calendar.day_around(span.start).start, calendar.day_around(span.end - timedelta(microseconds=1)).end)]
+    return [
+        TimeWindow(calendar.day_around(span.start).start, calendar.day_around(span.end - timedelta(microseconds=1)).end)
+    ]
 
 
 def reach(span: TimeWindow, table: Table, calendar: Calendar) -> TimeWindow:

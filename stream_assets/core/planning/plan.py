@@ -164,12 +164,26 @@ class _Planner:
         while any(need.values()):
             chunks: list[tuple[TimeWindow, Grain]] = [(self._newest_chunk(s), grain) for grain, s in need.items() if s]
             chunk, grain = max(chunks, key=lambda c: (c[0].end, c[1] == "day"))
-            works = self._works(HEAL, grain, self._closed_due(grain, chunk, asked), is_catch_up=True)
-            if works:
-                return works[-1:]
+            work = self._newest_work(grain, chunk, tuple(self.declarations.tables), asked)
+            if work:
+                return [work]
             # A lookback may need older days than these first.
             need[grain] -= Intervals.of(chunk)
         return []
+
+    def _newest_work(
+        self, grain: Grain, span: TimeWindow, tables: tuple[str, ...], asked: list[tuple[str, TimeWindow]]
+    ) -> Work | None:
+        """Return the newest run inside `span` that needs nothing but what is there and what it fills itself."""
+        due = self._closed_due(grain, span, asked, tables=tables)
+        for work in reversed(self._works(HEAL, grain, due, is_catch_up=True)):
+            if (work.span, work.tables) == (span, tables):
+                return work
+            # It may have counted on what an older run of the same chunk was to fill: asked alone it does not.
+            alone = self._newest_work(grain, work.span, work.tables, asked)
+            if alone:
+                return alone
+        return None
 
     def _newest_chunk(self, need: Intervals) -> TimeWindow:
         """Return the newest days in need, as many in a row as one catch-up run takes."""
@@ -184,13 +198,14 @@ class _Planner:
         return TimeWindow(start, end)
 
     def _closed_due(
-        self, grain: Grain, span: TimeWindow, asked: list[tuple[str, TimeWindow]], cadence: Cadence | None = None
-    ) -> dict[str, Intervals]:
+        self, grain: Grain, span: TimeWindow, asked: list[tuple[str, TimeWindow]], cadence: Cadence | None = None,
+        tables: tuple[str, ...] | None = None,
+    ) -> dict[str, Intervals]:  # fmt: skip
         """Return what is due in closed days inside `span`, by table; each table's work counts as there for the next."""
         due: dict[str, Intervals] = {}
         extra: dict[str, Intervals] = {}
         for table in self._tables(grain):
-            if table.stream and grain == "5 min":
+            if (table.stream and grain == "5 min") or (tables is not None and table.name not in tables):
                 continue
             cadences = self.rule.owners(table)
             if cadences and all(c.name in self.state.stopped for c in cadences):
@@ -271,7 +286,9 @@ class _Planner:
     def _say(self, name: str, works: tuple[Work, ...]) -> str:
         mine = [work for work in works if work.automation == name]
         if mine:
-            return "; ".join(f"asks for {self._range(work)} of {', '.join(work.tables)} ({work.reason})" for work in mine)
+            return "; ".join(
+                f"asks for {self._range(work)} of {', '.join(work.tables)} ({work.reason})" for work in mine
+            )
         if name in self.state.stopped:
             return "stopped by a person"
         blocked = [
@@ -281,7 +298,7 @@ class _Planner:
             if table in self.declarations.tables
             for f in known.failures
         ]
-        flying = [w for w in self.state.in_flight]
+        flying = self.state.in_flight
         parts = ["nothing due"]
         if flying:
             parts.append(f"{len(flying)} run{'s' * (len(flying) != 1)} in flight")

@@ -164,7 +164,9 @@ class Database:
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in _PASSES:
-                raise LakeUnavailable(f"the ledger {self.path} cannot be used now ({error}): it is tried again") from error
+                raise LakeUnavailable(
+                    f"the ledger {self.path} cannot be used now ({error}): it is tried again"
+                ) from error
             if code in _STAYS:
                 raise LakeError(
                     f"the ledger {self.path} cannot be used ({error}): check that the lake is there, is writable and is whole "

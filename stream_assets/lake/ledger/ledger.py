@@ -144,7 +144,9 @@ class Ledger:
 
     def revision(self, table: str, span: TimeWindow) -> int:
         """Return the revision of one partition, 0 where there is none."""
-        row = self.database.row("select revision from current where tbl = ? and key_start = ?", (table, text(span.start)))
+        row = self.database.row(
+            "select revision from current where tbl = ? and key_start = ?", (table, text(span.start))
+        )
         return row["revision"] if row else 0
 
     def last_code(self, table: str) -> str | None:
@@ -201,7 +203,11 @@ class Ledger:
             " coalesce(sum(receipt ->> 'rejected'), 0) as rejected, coalesce(sum(receipt ->> 'rows_read'), 0) as rows_read from current where tbl = ?",
             (table,),
         )
-        return Totals(row["n"], row["rows"], row["duplicates"], row["rejected"], row["rows_read"]) if row else Totals(0, 0, 0, 0, 0)
+        return (
+            Totals(row["n"], row["rows"], row["duplicates"], row["rejected"], row["rows_read"])
+            if row
+            else Totals(0, 0, 0, 0, 0)
+        )
 
     # What changes it. Each of these belongs into a transaction with the step on disk that it records.
 
@@ -214,7 +220,15 @@ class Ledger:
         self.database.change(
             "insert into publication (tbl, key_start, key_end, revision, kind, digest, rows, touched, reason, run_id, committed_at)"
             " values (?,?,?,?,?,?,?,?,?,?,?)",
-            (*row, kind, *facts, json.dumps([[text(s.start), text(s.end)] for s in touched]), receipt.reason, receipt.run_id, at),
+            (
+                *row,
+                kind,
+                *facts,
+                json.dumps([[text(s.start), text(s.end)] for s in touched]),
+                receipt.reason,
+                receipt.run_id,
+                at,
+            ),
         )
         self.database.change(
             "insert or replace into current values (?,?,?,?,?,?,?,?,?,?,?)",
@@ -273,7 +287,8 @@ class Ledger:
 
     def _reopened_in(self, table: str, span: TimeWindow) -> list[Row]:
         return self.database.rows(
-            'select * from reopened where tbl = ? and start < ? and "end" > ?', (table, text(span.end), text(span.start))
+            'select * from reopened where tbl = ? and start < ? and "end" > ?',
+            (table, text(span.end), text(span.start)),
         )
 
     def _reopen_again(self, row: Row, span: TimeWindow, latest: datetime) -> None:
@@ -281,11 +296,15 @@ class Ledger:
             return
         whole = next(spans([row]))
         self.database.change("delete from reopened where id = ?", (row["id"],))
-        self._insert_reopened(row["tbl"], whole.clip(span), row["reason"], row["since"], text(latest), row["not_before"])
+        self._insert_reopened(
+            row["tbl"], whole.clip(span), row["reason"], row["since"], text(latest), row["not_before"]
+        )
         for rest in Intervals.of(whole) - Intervals.of(span):
             self._insert_reopened(row["tbl"], rest, row["reason"], row["since"], row["latest"], row["not_before"])
 
-    def _insert_reopened(self, table: str, span: TimeWindow, reason: str, since: str, latest: str, not_before: str) -> None:
+    def _insert_reopened(
+        self, table: str, span: TimeWindow, reason: str, since: str, latest: str, not_before: str
+    ) -> None:
         self.database.change(
             'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)',
             (table, text(span.start), text(span.end), reason, since, latest, not_before),
@@ -304,7 +323,8 @@ class Ledger:
     def touched_since(self, seq: int, table: str) -> list[tuple[int, Intervals]]:
         """Return `(sequence number, event time touched)` of every publication of `table` after `seq`."""
         rows = self.database.rows(
-            "select seq, touched from publication where tbl = ? and seq > ? and touched != '[]' order by seq", (table, seq)
+            "select seq, touched from publication where tbl = ? and seq > ? and touched != '[]' order by seq",
+            (table, seq),
         )
         return [
             (row["seq"], Intervals.union_of(TimeWindow(instant(a), instant(b)) for a, b in json.loads(row["touched"])))

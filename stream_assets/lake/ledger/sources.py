@@ -60,7 +60,8 @@ class SourceRecords:
     def move_cursor(self, stream: str, cursor: str) -> None:
         """Set the cursor; belongs into the transaction that records what it reopened."""
         self._database.change(
-            "insert into stream (name, cursor) values (?, ?) on conflict (name) do update set cursor = excluded.cursor", (stream, cursor)
+            "insert into stream (name, cursor) values (?, ?) on conflict (name) do update set cursor = excluded.cursor",
+            (stream, cursor),
         )
 
     def files(self, stream: str) -> dict[str, tuple[str, int]]:
@@ -74,13 +75,16 @@ class SourceRecords:
             row = self._database.row("select max(seen) as seen from source_file where stream = ?", (stream,))
             seen = ((row["seen"] if row else 0) or 0) + 1
             self._database.change_many(
-                "insert or replace into source_file values (?, ?, ?, ?)", [(stream, path, fact, seen) for path, fact in facts]
+                "insert or replace into source_file values (?, ?, ?, ?)",
+                [(stream, path, fact, seen) for path, fact in facts],
             )
 
     def forget_files(self, stream: str, paths: Iterable[str]) -> None:
         """Strike out source files that are gone."""
         with self._database.transaction():
-            self._database.change_many("delete from source_file where stream = ? and path = ?", [(stream, p) for p in paths])
+            self._database.change_many(
+                "delete from source_file where stream = ? and path = ?", [(stream, p) for p in paths]
+            )
 
     # Consumers.
 
@@ -88,10 +92,14 @@ class SourceRecords:
         """Record a consumer as it is declared now, and return what was known of it before; None for a new one."""
         row = self._database.row("select * from consumer where name = ?", (name,))
         if row is None:
-            self._database.change("insert or ignore into consumer values (?,?,?,?,?,null)", (name, text(now), code, code_stated, seq))
+            self._database.change(
+                "insert or ignore into consumer values (?,?,?,?,?,null)", (name, text(now), code, code_stated, seq)
+            )
             return None
         if row["code"] != code or bool(row["code_stated"]) != code_stated:
-            self._database.change("update consumer set code = ?, code_stated = ? where name = ?", (code, code_stated, name))
+            self._database.change(
+                "update consumer set code = ?, code_stated = ? where name = ?", (code, code_stated, name)
+            )
         return ConsumerRecord(
             name, instant(row["first_seen"]), row["code"], bool(row["code_stated"]), row["reconciled_seq"],
             instant(row["paused_at"]) if row["paused_at"] else None,
@@ -113,4 +121,6 @@ class SourceRecords:
 
     def pause(self, name: str, paused_at: datetime | None) -> None:
         """Pause a consumer, or with None resume it."""
-        self._database.change("update consumer set paused_at = ? where name = ?", (text(paused_at) if paused_at else None, name))
+        self._database.change(
+            "update consumer set paused_at = ? where name = ?", (text(paused_at) if paused_at else None, name)
+        )

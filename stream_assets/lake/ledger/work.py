@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -62,19 +61,35 @@ class WorkRecords:
         """Record that `work` has been asked for, before it is; it is in flight for five minutes, or until it begins."""
         owner = uuid4().hex
         with self._database.transaction():
-            row = self._insert(work.automation, work.grain, work.tables, work.span, work.is_catch_up, work.reason, "requested", owner, now, REQUESTED)
+            row = self._insert(
+                work.automation,
+                work.grain,
+                work.tables,
+                work.span,
+                work.is_catch_up,
+                work.reason,
+                "requested",
+                owner,
+                now,
+                REQUESTED,
+            )
         return Lease(row, owner)
 
-    def begin(self, id: int | None, automation: str, grain: str, tables: tuple[str, ...], span: TimeWindow, now: datetime) -> Lease:
+    def begin(
+        self, id: int | None, automation: str, grain: str, tables: tuple[str, ...], span: TimeWindow, now: datetime
+    ) -> Lease:
         """Take over the request `id`, or make a claim without one (a click, the command line)."""
         owner = uuid4().hex
         with self._database.transaction():
             known = self._database.row("select id from work where id = ?", (id,)) if id is not None else None
             if known is None:
-                id = self._insert(automation, grain, tables, span, False, "asked by a person", "running", owner, now, LEASE)
+                id = self._insert(
+                    automation, grain, tables, span, False, "asked by a person", "running", owner, now, LEASE
+                )
             else:
                 self._database.change(
-                    "update work set state = 'running', owner = ?, lease_expires_at = ? where id = ?", (owner, text(now + LEASE), id)
+                    "update work set state = 'running', owner = ?, lease_expires_at = ? where id = ?",
+                    (owner, text(now + LEASE), id),
                 )
         assert id is not None
         return Lease(id, owner)
@@ -99,7 +114,9 @@ class WorkRecords:
             (text(now + LEASE), lease.id, lease.owner),
         )
 
-    def finish(self, lease: Lease, table: str, now: datetime, *, error: str | None = None, cpu_seconds: float = 0.0) -> None:
+    def finish(
+        self, lease: Lease, table: str, now: datetime, *, error: str | None = None, cpu_seconds: float = 0.0
+    ) -> None:
         """Record that one table of the work is done. The lease is free after the last one, or after a failure.
 
         Between two tables (steps of one Dagster run, in any order) the work stays in flight for five minutes.
@@ -162,7 +179,15 @@ class WorkRecords:
     # Failures.
 
     def fail(
-        self, table: str, span: TimeWindow, error: str, now: datetime, *, transient: bool, code: str = "", upto: datetime | None = None
+        self,
+        table: str,
+        span: TimeWindow,
+        error: str,
+        now: datetime,
+        *,
+        transient: bool,
+        code: str = "",
+        upto: datetime | None = None,
     ) -> Failure:
         """Record one more failure of a partition.
 
@@ -170,7 +195,9 @@ class WorkRecords:
         partition after the third time.
         """
         with self._database.transaction():
-            row = self._database.row("select tries, code from failure where tbl = ? and start = ?", (table, text(span.start)))
+            row = self._database.row(
+                "select tries, code from failure where tbl = ? and start = ?", (table, text(span.start))
+            )
             tries = (row["tries"] if row and row["code"] == code else 0) + 1
             wait = min(BACKOFF_LIMIT, BACKOFF * 2 ** min(tries - 1, 10))
             next_try_at = None if not transient and tries >= TERMINAL_TRIES else now + wait
@@ -245,5 +272,3 @@ class WorkRecords:
 
 def _span(row: Row) -> TimeWindow:
     return TimeWindow(instant(row["start"]), instant(row["end"]))
-
-
