@@ -19,7 +19,7 @@ import dagster as dg
 
 from stream_assets.core.window import TimeWindow
 from stream_assets.defs.names import Names
-from stream_assets.errors import StreamAssetsError, UsageError
+from stream_assets.errors import DeclarationError, StreamAssetsError, UsageError
 
 if TYPE_CHECKING:
     from stream_assets.core.declaration import Table
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _main(options.instance_from, as_json=options.json)
     except StreamAssetsError as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201
-        return 2 if isinstance(error, UsageError) else 1
+        return 2 if isinstance(error, (DeclarationError, UsageError)) else 1
 
 
 def _main(home: Path | None, *, as_json: bool) -> int:
