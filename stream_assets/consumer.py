@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
-from stream_assets.core.code import code_hash
 from stream_assets.core.declaration import Consumer, Form, check_consumer
 from stream_assets.core.freshness import parse_duration
 from stream_assets.core.window import Grain
@@ -66,8 +65,7 @@ def consumer(
             grain=cast("Grain", grain),
             inputs=tuple(forms),
             forms=forms,
-            code=code_version or code_hash(function, lookback=back, reads=kept, schema=schema),
-            code_stated=code_version is not None,
+            code_version=code_version,
             wants_window=wants_window,
             grace=parse_duration(grace, what=f"consumer {name!r}: grace") if grace else None,
             lookback=back,
@@ -91,8 +89,18 @@ def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Form], bool]:
         annotation = parameter.annotation
         text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
         kind = text.strip().strip("\"'").rpartition(".")[2]
-        if name == "window" or kind == _WINDOW:
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise DeclarationError(
+                f"consumer {function.__name__!r}: parameter {str(parameter)!r} names nothing that could be read: inputs are "
+                "passed by name, one parameter each"
+            )
+        if name == "window":
             wants_window = True
+        elif kind == _WINDOW:
+            raise DeclarationError(
+                f"consumer {function.__name__!r}: parameter {name!r} is annotated {_WINDOW}: the partition's window goes to a "
+                "parameter named 'window'"
+            )
         elif parameter.annotation is inspect.Parameter.empty or kind in _FORMS:
             forms[name] = _FORMS.get(kind, "pandas")
         else:

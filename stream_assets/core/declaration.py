@@ -11,6 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from stream_assets.core.cadence import DAILY, Cadence, Lane, cadence_of, lane_of
+from stream_assets.core.code import code_hash
 from stream_assets.core.freshness import Promise, words
 from stream_assets.core.window import GRAINS, GRID, Grain
 from stream_assets.errors import DeclarationError
@@ -49,8 +50,7 @@ class Consumer:
     """A declared consumer. `inputs` are its parameters in order; `forms` says how each arrives.
 
     Attributes:
-        code: hash of the function's syntax and of what it depends on, or the stated `code_version`.
-        code_stated: whether `code` is a stated version; then a change of it rebuilds all partitions.
+        code_version: stated by its author; then a change of it rebuilds all partitions.
         wants_window: whether the function has a parameter `window`.
     """
 
@@ -60,8 +60,7 @@ class Consumer:
     grain: Grain
     inputs: tuple[str, ...]
     forms: Mapping[str, Form]
-    code: str
-    code_stated: bool = False
+    code_version: str | None = None
     wants_window: bool = False
     grace: timedelta | None = None
     lookback: timedelta = timedelta(0)
@@ -76,6 +75,19 @@ class Consumer:
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call the function itself, as in a test of it."""
         return self.function(*arguments, **named)
+
+    @cached_property
+    def code(self) -> str:
+        """The stated `code_version`, or else the hash of the function's syntax and of what it depends on."""
+        if self.code_version is not None:
+            return self.code_version
+        # Not when it is declared: helpers may stand below the function in its file.
+        return code_hash(self.function, lookback=self.lookback, reads=self.reads, schema=self.schema)
+
+    @property
+    def code_stated(self) -> bool:
+        """Whether `code` is a stated version."""
+        return self.code_version is not None
 
     @property
     def lane(self) -> Lane:

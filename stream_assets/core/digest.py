@@ -6,6 +6,7 @@ notice of order). `events/hashing.py` computes the row hashes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ class Digest:
             LakeError: terminal; another version, or no digest.
         """
         version, _, digits = text.partition(":")
-        if version != str(VERSION) or len(digits) != 32:
+        if version != str(VERSION) or not re.fullmatch("[0-9a-f]{32}", digits):
             raise LakeError(f"{text!r} is no digest of version {VERSION}: the lake was written by another release")
         return cls(int(digits[16:], 16), int(digits[:16], 16))
 

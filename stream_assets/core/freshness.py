@@ -23,7 +23,7 @@ def parse_duration(text: str, *, what: str = "duration") -> timedelta:
     Raises:
         DeclarationError: terminal; the text is no such duration. `what` names it in the message.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*", str(text), re.IGNORECASE)
     unit = _UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise DeclarationError(
@@ -45,7 +45,7 @@ def words(duration: timedelta) -> str:
         if seconds >= size and seconds % size == 0:
             count = int(seconds // size)
             return f"{count} {one if count == 1 else many}"
-    return f"{seconds:g} s"
+    return f"{seconds:.15g} s"
 
 
 def compact(duration: timedelta) -> str:

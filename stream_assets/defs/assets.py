@@ -10,7 +10,7 @@ from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.planning.decision import decide
 from stream_assets.core.window import TimeWindow
 from stream_assets.defs.facts import facts, said
-from stream_assets.defs.names import BACKFILL_TAG, WHY_TAG, WORK_TAG, Names, group_of
+from stream_assets.defs.names import BACKFILL_TAG, PARTITION, RANGE_END, RANGE_START, WHY_TAG, WORK_TAG, Names, group_of
 from stream_assets.defs.partitions import Partitions, mapping
 from stream_assets.errors import DeclarationError, StreamAssetsError
 
@@ -70,10 +70,14 @@ def _asset(
 def _fill(
     context: dg.AssetExecutionContext, table: Table, pipeline: "Pipeline", names: Names
 ) -> dg.MaterializeResult[Any]:
-    spans = [pipeline.calendar.parse_key(key, table.grain) for key in context.partition_keys]
-    span = TimeWindow(min(s.start for s in spans), max(s.end for s in spans))
     request, reason = _asked(context.run.tags)
     try:
+        for tag in (PARTITION, RANGE_START, RANGE_END):
+            # Dagster takes a key that was typed by hand for the next one that there is.
+            if tag in context.run.tags:
+                pipeline.calendar.parse_key(context.run.tags[tag], table.grain)
+        spans = [pipeline.calendar.parse_key(key, table.grain) for key in context.partition_keys]
+        span = TimeWindow(min(s.start for s in spans), max(s.end for s in spans))
         with pipeline.running(table.name, span, request=request, run_id=context.run.run_id, reason=reason) as running:
             report = pipeline.fill(table.name, span, running)
     except StreamAssetsError as error:

@@ -14,7 +14,8 @@ from stream_assets.core.planning import HEAL, Plan, Work
 from stream_assets.core.planning.decision import decide
 from stream_assets.defs.assets import Open
 from stream_assets.defs.checks import evaluations, sums
-from stream_assets.defs.names import Names, run_tags
+from stream_assets.defs.lost import end_lost_runs
+from stream_assets.defs.names import Names, lake_tag, run_tags
 from stream_assets.defs.switches import Switches
 from stream_assets.errors import TransientError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = timedelta(seconds=10)
 CHECK_EVERY = timedelta(minutes=5)
+HEARD_AFTER = timedelta(seconds=30)
 
 _HEAL = (
     "Does what is due outside a cadence: closed days that are not there, late events, retries, compaction, catching up after "
@@ -91,6 +93,7 @@ class _Automations:
         cursor, checks = context.cursor, ()
         if automation == HEAL:
             cursor, checks = _checks(pipeline, self.names, context.cursor)
+            says = "; ".join([says, *end_lost_runs(context.instance, pipeline)])
         context.log.info(says)
         return dg.SensorResult(
             run_requests=runs, skip_reason=None if runs else says, cursor=cursor, asset_events=checks
@@ -131,9 +134,8 @@ class _Automations:
         return look
 
     def _run_request(self, pipeline: "Pipeline", work: Work, lease: "Lease") -> dg.RunRequest:
-        lake = pipeline.lake.id[:8]
         return dg.RunRequest(
-            run_key=f"{lake}:{lease.id}:{work.grain}:{work.span.start:%Y%m%dT%H%MZ}-{work.span.end:%Y%m%dT%H%MZ}",
+            run_key=f"{lake_tag(pipeline.lake.id)}{lease.id}:{work.grain}:{work.span.start:%Y%m%dT%H%MZ}-{work.span.end:%Y%m%dT%H%MZ}",
             asset_selection=[self.names.key(t) for t in work.tables],
             asset_check_keys=[],
             tags=run_tags(work, lease.id, pipeline.calendar),
@@ -148,16 +150,29 @@ def _not_due(cadence: Cadence, pipeline: "Pipeline", planned: Plan) -> str:
 
 
 def _checks(pipeline: "Pipeline", names: Names, cursor: str | None) -> tuple[str, Sequence[dg.AssetCheckEvaluation]]:
-    """Evaluate the checks when one changes its state, and every five minutes; the cursor remembers both."""
+    """Evaluate the checks when what they say has changed, and every five minutes; the cursor remembers both.
+
+    Dagster shows a check as not evaluated after each materialization, which it hears of a little later than the ledger:
+    hence what has changed is evaluated at once, and all of it again `HEARD_AFTER`.
+    """
     now = pipeline.clock.now()
-    before = json.loads(cursor) if cursor else {"at": None, "states": {}}
+    before = json.loads(cursor) if cursor else {}
     found = list(evaluations(pipeline, names))
     states = {name: state for name, state, _ in found}
-    is_time = before["at"] is None or now - datetime.fromisoformat(before["at"]) >= CHECK_EVERY
-    if states == before["states"] and not is_time:
-        return json.dumps(before), []
-    due = [e for name, state, e in found if is_time or before["states"].get(name) != state]
+    is_time = _is_past(before.get("at"), CHECK_EVERY, now)
+    is_heard = "changed" in before and _is_past(before["changed"], HEARD_AFTER, now)
+    was = before.get("states", {})
+    due = [e for name, state, e in found if is_time or is_heard or was.get(name) != state]
     if is_time:
         # Their cost grows with history, so they are no part of every tick.
         due += sums(pipeline, names)
-    return json.dumps({"at": now.isoformat() if is_time else before["at"], "states": states}), due
+    after = {"at": now.isoformat() if is_time else before["at"], "states": states}
+    if states != was:
+        after["changed"] = now.isoformat()
+    elif "changed" in before and not is_heard:
+        after["changed"] = before["changed"]
+    return json.dumps(after), due
+
+
+def _is_past(at: str | None, after: timedelta, now: datetime) -> bool:
+    return at is None or now - datetime.fromisoformat(at) >= after

@@ -52,14 +52,15 @@ def _check(table: Table, name: str, names: Names, open_from: Open, resource_keys
 
 
 def evaluations(pipeline: "Pipeline", names: Names) -> Iterator[tuple[str, str, dg.AssetCheckEvaluation]]:
-    """Yield `(consumer, state in a word, evaluation)` of every consumer's checks, for a sensor to record."""
+    """Yield `(check, what its state depends on, evaluation)` of every consumer's checks, for a sensor to record."""
     for standing in _standings(pipeline):
         for name, (passed, metadata) in ((PROMISE, _promise(standing)), (HOLES, _holes(standing))):
             evaluation = dg.AssetCheckEvaluation(
                 asset_key=names.key(standing.consumer.name), check_name=name, passed=passed, metadata=metadata,
                 severity=_severity(standing),
             )  # fmt: skip
-            yield f"{standing.consumer.name}.{name}", "passed" if passed else "failed", evaluation
+            state = f"{'passed' if passed else 'failed'}, complete through {standing.complete_through:%Y-%m-%dT%H:%MZ}"
+            yield f"{standing.consumer.name}.{name}", state, evaluation
 
 
 def sums(pipeline: "Pipeline", names: Names) -> Iterator[dg.AssetCheckEvaluation]:

@@ -15,6 +15,8 @@ DEFAULT = "stream_assets"
 WORK_TAG = "stream_assets/work"
 WHY_TAG = "stream_assets/why"
 BACKFILL_TAG = "dagster/backfill"
+PARTITION = "dagster/partition"
+RUN_KEY = "dagster/run_key"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PRIORITY = "dagster/priority"
@@ -59,6 +61,11 @@ def run_tags(work: Work, request: int, calendar: Calendar) -> Mapping[str, str]:
         WORK_TAG: str(request),
         WHY_TAG: work.reason[:_TAG_LENGTH],
     }
+
+
+def lake_tag(lake_id: str) -> str:
+    """Return what the run keys of one lake begin with."""
+    return lake_id[:8] + ":"
 
 
 def group_of(table: Table, group: str | None) -> str:

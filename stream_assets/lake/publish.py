@@ -198,12 +198,17 @@ class Publisher:
 
     def _refuse_other_revision(self, staged: Staged) -> None:
         wanted = staged.receipt.revision
-        known = self._ledger.revision(staged.receipt.table, staged.receipt.span)
+        known, seq = self._ledger.revision_and_seq(staged.receipt.table, staged.receipt.span)
         on_disk = _newest(self._layout, self._target(staged))[0]
         if known != wanted - 1 or on_disk > known:
             raise Conflict(
                 f"{staged.receipt.table} {staged.receipt.span} was published by another writer meanwhile "
                 f"(revision {max(known, on_disk)}, not {wanted - 1}): the work is planned again"
+            )
+        if 0 < staged.receipt.inputs_seq < seq:
+            raise Conflict(
+                f"{staged.receipt.table} {staged.receipt.span} was published by another writer after these inputs were read "
+                f"(publication {seq}, read at {staged.receipt.inputs_seq}): the work is planned again"
             )
 
     def _move(self, staged: Staged) -> None:
@@ -217,7 +222,11 @@ class Publisher:
         """Take back those that were moved. What cannot be is adopted by the next publication, as after a crash."""
         for staged in self._staged:
             target = self._target(staged)
-            if (staged.folder / staged.file).exists() or not (target / staged.file).exists():
+            is_moved = (target / staged.file).exists() and not (staged.folder / staged.file).exists()
+            if (
+                not is_moved
+                or self._ledger.revision(staged.receipt.table, staged.receipt.span) >= staged.receipt.revision
+            ):
                 continue
             with suppress(OSError):
                 if staged.folder.exists():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -83,6 +84,8 @@ class Reader:
         event time, every partition that shares an instant with `span` is wanted whole.
         """
         self.grain(table)
+        if not span:
+            return []
         daily = self._ledger.days_of(table)
         days = self._ledger.current(daily, span) if daily else []
         has_events = self._ledger.stream_of(table) is not None
@@ -147,8 +150,8 @@ class Reader:
         raise LakeError(f"table {table!r} has no column {column!r} in {span}; it has: {', '.join(schema.names)}")
 
     def last_schema(self, table: str) -> pa.Schema | None:
-        """Return the schema of the newest publication of a table; None before the first one."""
-        newest = self._ledger.newest(table)
+        """Return the schema of the newest publication of a table that has rows, else of the newest; None without one."""
+        newest = self._ledger.newest(table, with_rows=True) or self._ledger.newest(table)
         if newest is None:
             return None
         return self.with_file(newest, pq.read_schema)[1].remove_metadata()
@@ -163,13 +166,13 @@ class Reader:
         if not files:
             return None
         paths = self.pin([f.current for f in files])
-        whole = [path for path, file in zip(paths, files, strict=True) if file.is_whole]
-        queries = [f"select * from {_scan(whole)}"] if whole else []
-        queries += [
-            f"select * from {_scan([path])} where {_condition(file.wanted)}"
-            for path, file in zip(paths, files, strict=True)
-            if not file.is_whole
-        ]
+        queries: list[str] = []
+        for is_whole, group in groupby(zip(paths, files, strict=True), lambda pair: pair[1].is_whole):
+            pairs = list(group)
+            if is_whole:
+                queries.append(f"from {_scan([path for path, _ in pairs])}")
+            else:
+                queries += [f"from {_scan([path])} where {_condition(file.wanted)}" for path, file in pairs]
         result = connection.sql(" union all by name ".join(queries))
         if columns is None:
             return result

@@ -164,5 +164,5 @@ class Lake(Foundation):
         draft.replace(path)
 
     def last_schema(self, table: str) -> pa.Schema | None:
-        """Return the schema of the newest publication of a table; None before the first one."""
+        """Return the schema of the newest publication of a table that has rows, else of the newest; None without one."""
         return self._reader.last_schema(table)

@@ -19,7 +19,8 @@ from stream_assets.events.hashing import digest
 from stream_assets.events.schema import RESERVED
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import fit
-from stream_assets.pipeline.forms import from_result, to_form
+from stream_assets.lake.publish import Publisher
+from stream_assets.pipeline.forms import changed, from_result, kept
 from stream_assets.pipeline.inputs import Inputs
 from stream_assets.pipeline.outcome import Outcome, Progress
 from stream_assets.pipeline.site import Site
@@ -44,7 +45,8 @@ class Consume:
         self._progress = progress
         self._readable = {name: delivered(name, site.declarations, state) for name in consumer.inputs}
         self._schema: pa.Schema | None = self._last_schema()
-        self._known_code = site.ledger.last_code(consumer.name)
+        newest = site.ledger.newest(consumer.name, with_rows=True)
+        self._known_code = newest.code if newest else None
 
     def _last_schema(self) -> pa.Schema | None:
         try:
@@ -63,10 +65,20 @@ class Consume:
         todo = [p for span in spans for p in self._site.lake.calendar.partitions(span, self._table.grain)]
         step = PARTITIONS_A_READ if self._table.grain == "5 min" else 1
         for start in range(0, len(todo), step):
-            outcomes += self._together(todo[start : start + step], upto)
+            for outcome in self._together(todo[start : start + step], upto):
+                self._progress(outcome)
+                outcomes.append(outcome)
         return outcomes
 
     def _together(self, partitions: list[TimeWindow], upto: datetime | None) -> list[Outcome]:
+        """Make neighbouring partitions and publish them together; where another writer was first, look and make again."""
+        hull = TimeWindow(partitions[0].start, partitions[-1].end)
+        try:
+            return self._site.planned_again(self._consumer.name, hull, lambda: self._publish(partitions, upto))
+        except StreamAssetsError as error:
+            return [self._failed(partition, error) for partition in partitions]
+
+    def _publish(self, partitions: list[TimeWindow], upto: datetime | None) -> list[Outcome]:
         site, name = self._site, self._consumer.name
         outcomes: list[Outcome] = []
         inputs = Inputs(site, self._consumer, self._hull(partitions))
@@ -74,29 +86,34 @@ class Consume:
             for partition in partitions:
                 read_at = site.clock.now()
                 try:
-                    made = self._make(partition, inputs, upto)
+                    current, table, receipt = self._make(partition, inputs, upto)
+                    if current and self._is_equal(current, receipt) and site.lake.is_whole(current):
+                        outcomes.append(self._unchanged(current, receipt, read_at))
+                    else:
+                        self._stage(publisher, current, table, receipt, read_at)
                 except StreamAssetsError as error:
                     outcomes.append(self._failed(partition, error))
-                    continue
-                current, table, receipt = made
-                if current and self._is_equal(current, receipt) and site.lake.is_whole(current):
-                    with site.ledger.transaction():
-                        site.ledger.delivered(current, receipt.inputs_seq, receipt.code, site.clock.now())
-                        site.ledger.settle(name, partition, read_at)
-                    outcomes.append(self._done(Outcome(name, partition, "unchanged", current.receipt)))
-                    continue
-                publisher.stage(
-                    self._table.grain, table.schema, [table], lambda r=receipt: r,
-                    touched=lambda said, c=current: self._touched(c, said), read_at=read_at,
-                )  # fmt: skip
-            try:
-                outcomes += [self._done(Outcome(name, r.span, "published", r)) for r in publisher.commit()]
-            except TransientError as error:
-                for partition in partitions:
-                    site.lake.roll_forward(name, self._table.grain, partition)
-                    if not any(o.span == partition for o in outcomes):
-                        outcomes.append(self._failed(partition, error))
+            outcomes += [Outcome(name, r.span, "published", r) for r in publisher.commit()]
         return sorted(outcomes, key=lambda o: o.span)
+
+    def _unchanged(self, current: Current, receipt: Receipt, read_at: datetime) -> Outcome:
+        ledger = self._site.ledger
+        with ledger.transaction():
+            ledger.delivered(current, receipt.inputs_seq, receipt.code, self._site.clock.now())
+            ledger.settle(current.table, current.span, read_at)
+        return Outcome(current.table, current.span, "unchanged", current.receipt)
+
+    def _stage(
+        self, publisher: Publisher, current: Current | None, table: pa.Table, receipt: Receipt, read_at: datetime
+    ) -> None:
+        try:
+            publisher.stage(
+                self._table.grain, table.schema, [table], lambda: receipt,
+                touched=lambda said: self._touched(current, said), read_at=read_at,
+            )  # fmt: skip
+        except pa.ArrowException as error:
+            where = f"consumer {self._consumer.name!r}, partition {self._key(receipt.span)}"
+            raise ConsumerError(f"{where}: Parquet cannot hold what it returned: {error}") from error
 
     def _hull(self, partitions: list[TimeWindow]) -> TimeWindow:
         first = lookback_span(partitions[0], self._table, self._rule.first(self._table), self._site.lake.calendar)
@@ -121,16 +138,15 @@ class Consume:
         consumer, site = self._consumer, self._site
         read = lookback_span(partition, self._table, self._rule.first(self._table), site.lake.calendar)
         covered = self._covered(partition, read, upto)
-        seq = site.ledger.seq()
         wanted = covered | (Intervals.of(read) - Intervals.of(partition))
-        frames = {i: inputs.read(i, read, wanted & self._readable[i]) for i in consumer.inputs}
-        table = self._call(partition, frames)
+        arguments = {i: inputs.argument(i, read, wanted & self._readable[i]) for i in consumer.inputs}
+        table = self._call(partition, arguments)
         current = next(iter(site.ledger.current(consumer.name, partition)), None)
         receipt = Receipt(
             consumer.name, partition, (current.revision if current else 0) + 1, table.num_rows,
-            digest(table, skip=()), covered, site.clock.now(),
+            self._digest(table, partition), covered, site.clock.now(),
             inputs={i: str(self._fingerprint(i, read, wanted)) for i in consumer.inputs},
-            inputs_seq=seq, code=consumer.code, reason=self._reason, run_id=self._run_id,
+            inputs_seq=inputs.seq, code=consumer.code, reason=self._reason, run_id=self._run_id,
         )  # fmt: skip
         return current, table, receipt
 
@@ -173,12 +189,18 @@ class Consume:
                 total += file.current.digest
         return total
 
-    def _call(self, partition: TimeWindow, frames: dict[str, pa.Table]) -> pa.Table:
+    def _digest(self, table: pa.Table, partition: TimeWindow) -> Digest:
+        try:
+            return digest(table, skip=())
+        except (pa.ArrowException, TypeError) as error:
+            where = f"consumer {self._consumer.name!r}, partition {self._key(partition)}"
+            raise ConsumerError(f"{where}: it returned values of a type that the lake cannot keep: {error}") from error
+
+    def _call(self, partition: TimeWindow, inputs: dict[str, Any]) -> pa.Table:
         consumer = self._consumer
         where = f"consumer {consumer.name!r}, partition {self._key(partition)}"
-        arguments: dict[str, Any] = {i: to_form(t, consumer.forms[i]) for i, t in frames.items()}
-        if consumer.wants_window:
-            arguments["window"] = partition
+        before = {name: kept(argument) for name, argument in inputs.items()}
+        arguments = {**inputs, "window": partition} if consumer.wants_window else inputs
         try:
             result = consumer.function(**arguments)
             table = from_result(result, where)
@@ -189,6 +211,13 @@ class Consume:
                 f"{where}: the function raised {type(error).__name__}: {error}. Mend the function or its input, then "
                 f"`stream-assets refresh {consumer.name}`"
             ) from error
+        for name, argument in inputs.items():
+            said = changed(argument, before[name])
+            if said:
+                raise ConsumerError(
+                    f"{where}: it changed its input {name!r} ({said}), so it is not pure: begin with "
+                    f"`{name} = {name}.copy()`, or use methods that return a new frame, such as .assign()"
+                )
         return self._checked(table, where)
 
     def _checked(self, table: pa.Table, where: str) -> pa.Table:
@@ -202,20 +231,31 @@ class Consume:
         declared: pa.Schema | None = self._consumer.schema
         if declared is not None:
             return self._as_declared(table, declared, where)
-        if self._schema is None or self._known_code != self._consumer.code:
-            self._schema = table.schema if table.num_rows else self._schema
-            self._known_code = self._consumer.code if table.num_rows else self._known_code
-            return table
-        if set(table.column_names) != set(self._schema.names):
-            if not table.num_rows:
-                return self._schema.empty_table()
-            raise ConsumerError(
-                f"{where}: it returned the columns {', '.join(table.column_names)}, but other partitions have "
-                f"{', '.join(self._schema.names)}: return the same columns each time, or state a new code_version"
-            )
         if not table.num_rows:
-            return self._schema.empty_table()
-        return table.select(self._schema.names)
+            # Types of no rows say little; those that other partitions have are right.
+            return table if self._schema is None else self._schema.empty_table()
+        if self._schema is not None and self._known_code == self._consumer.code:
+            self._refuse_other_columns(table.schema, self._schema, where)
+            return table.select(self._schema.names)
+        self._schema, self._known_code = table.schema, self._consumer.code
+        return table
+
+    @staticmethod
+    def _refuse_other_columns(schema: pa.Schema, known: pa.Schema, where: str) -> None:
+        if set(schema.names) != set(known.names):
+            raise ConsumerError(
+                f"{where}: it returned the columns {', '.join(schema.names)}, but other partitions have "
+                f"{', '.join(known.names)}: return the same columns each time, or state a new code_version"
+            )
+        for name in known.names:
+            types = [pa.schema([pa.field(name, s.field(name).type)]) for s in (known, schema)]
+            try:
+                pa.unify_schemas(types, promote_options="permissive")
+            except (pa.ArrowTypeError, pa.ArrowInvalid):
+                raise ConsumerError(
+                    f"{where}: column {name!r} is {schema.field(name).type} here, but {known.field(name).type} in other "
+                    "partitions: return one type each time, or state a new code_version"
+                ) from None
 
     def _as_declared(self, table: pa.Table, declared: pa.Schema, where: str) -> pa.Table:
         if not table.num_rows:
@@ -233,10 +273,7 @@ class Consume:
         return self._site.lake.calendar.key(partition, self._table.grain)
 
     def _failed(self, partition: TimeWindow, error: StreamAssetsError) -> Outcome:
-        return self._done(
-            Outcome(self._consumer.name, partition, "failed", None, str(error), isinstance(error, TransientError))
-        )
-
-    def _done(self, outcome: Outcome) -> Outcome:
-        self._progress(outcome)
-        return outcome
+        return Outcome(
+            self._consumer.name, partition, "failed", None, str(error),
+            isinstance(error, TransientError), isinstance(error, NotReady),
+        )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Latency, Receipt, WindowFact
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
-from stream_assets.errors import StreamAssetsError, TerminalError, TransientError
+from stream_assets.errors import SourceError, StreamAssetsError, TerminalError, TransientError
 from stream_assets.events.conform import conform
 from stream_assets.events.dedup import deduplicate
 from stream_assets.events.route import Router
@@ -26,7 +27,7 @@ from stream_assets.lake.ledger import Current
 from stream_assets.lake.publish import Publisher
 from stream_assets.pipeline.outcome import Outcome, Progress, State
 from stream_assets.pipeline.site import Site
-from stream_assets.sources.protocol import PLACE_KEY
+from stream_assets.sources.protocol import PLACE_KEY, Source
 
 WINDOWS_A_COMMIT = 48
 """Windows published in one ledger transaction: measured, one sync for many files costs least."""
@@ -69,10 +70,9 @@ class Read:
 
     def __enter__(self) -> Read:
         source = self._site.sources[self._stream.name]
-        state = self._site.source_state(self._stream.name)
         try:
             with self._site.reading(self._stream.name):
-                for batch in source.read(self.span, now=self.at, state=state):
+                for batch in self._batches(source):
                     conformed = conform(batch, source.names, self.span, self.at)
                     self._router.add(conformed.table)
                     if conformed.rejected.num_rows:
@@ -84,6 +84,20 @@ class Read:
 
     def __exit__(self, *_: object) -> None:
         self._router.close()
+
+    def _batches(self, source: Source) -> Iterator[pa.RecordBatch]:
+        """Yield what the source gives; an error that it does not call its own is one of its shape."""
+        try:
+            yield from source.read(self.span, now=self.at, state=self._site.source_state(self._stream.name))
+        except (StreamAssetsError, GeneratorExit):
+            raise
+        except Exception as error:
+            # Its text may hold a credential: the place and the kind have to do.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise SourceError(
+                f"the source of {self._stream.name!r} raised {type(error).__name__} for {self.span} "
+                f"({Path(place.filename).name}, line {place.lineno}): mend the source"
+            ) from error
 
     def _reject(self, rows: pa.Table, place: bytes | None) -> None:
         """Count each rejected row in one window: its own, else that of the rows around it, else the first."""
@@ -142,6 +156,7 @@ class Ingest:
         self._run_id = run_id
         self._reason = reason
         self._progress = progress
+        self._made: dict[TimeWindow, Outcome] = {}
 
     # Windows of the open day.
 
@@ -200,6 +215,11 @@ class Ingest:
         return [self._done(Outcome(r.table, r.span, state, r)) for r in publisher.commit()]
 
     def _done(self, outcome: Outcome) -> Outcome:
+        """Tell of an outcome, once; what a second try finds unchanged was published by the first one."""
+        known = self._made.get(outcome.span)
+        if known and known.is_good and known.table == outcome.table:
+            return known
+        self._made[outcome.span] = outcome
         self._progress(outcome)
         return outcome
 

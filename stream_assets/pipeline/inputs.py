@@ -1,9 +1,10 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """What a consumer reads: events of a stream cut to its partition, or the rows of another consumer."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,11 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import EPOCH, TimeWindow
 from stream_assets.errors import LakeError
 from stream_assets.events.schema import EMPTY, EVENT_TIME
+from stream_assets.pipeline.forms import connect, to_form
 from stream_assets.pipeline.site import Site
+
+if TYPE_CHECKING:
+    import duckdb
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -24,6 +29,9 @@ class Inputs:
 
     Args:
         hull: event time from the first partition's lookback to the last one's end.
+
+    Attributes:
+        seq: the ledger's sequence number before anything was read.
     """
 
     def __init__(self, site: Site, consumer: Consumer, hull: TimeWindow) -> None:
@@ -31,18 +39,51 @@ class Inputs:
         self._consumer = consumer
         self._hull = hull
         self._streams: dict[str, tuple[pa.Table, npt.NDArray[np.int64]]] = {}
+        self.seq = site.ledger.seq()
 
-    def read(self, name: str, span: TimeWindow, wanted: Intervals) -> pa.Table:
-        """Return the rows of input `name` inside `span`, of a stream only those inside `wanted`.
+    def argument(self, name: str, span: TimeWindow, wanted: Intervals) -> Any:
+        """Return the rows of input `name` inside `span` in the form that the consumer wants, of them those in `wanted`.
+
+        The partitions of a consumer of day grain are given whole. What arrives as a DuckDB relation at day grain is
+        lazy: it may be bigger than memory.
 
         Raises:
             LakeError: terminal; a column that is not there.
         """
+        form = self._consumer.forms[name]
+        is_stream = self._site.declarations.is_stream(name)
+        if is_stream and form == "duckdb" and self._consumer.grain == "day":
+            relation = self._relation(name, wanted)
+            if relation is not None:
+                return relation
+        table = self._cut(name, wanted) if is_stream else self._rows(name, span, wanted)
+        return to_form(table, form, self._site.lake.layout.staging)
+
+    def _rows(self, name: str, span: TimeWindow, wanted: Intervals) -> pa.Table:
         columns = self._consumer.reads.get(name)
-        if self._site.declarations.is_stream(name):
-            return self._cut(name, wanted)
-        other_grain = self._site.declarations.tables[name].grain != self._consumer.grain
-        return self._site.lake.read(name, span, columns, keys=other_grain or bool(self._consumer.lookback))
+        grain = self._site.declarations.tables[name].grain
+        keys = grain != self._consumer.grain or bool(self._consumer.lookback)
+        spans = wanted if grain == "5 min" else Intervals.of(span)
+        tables = [self._site.lake.read(name, s, columns, keys=keys) for s in spans]
+        return pa.concat_tables([t for t in tables if t.column_names] or tables[:1], promote_options="permissive")
+
+    def _relation(self, name: str, wanted: Intervals) -> duckdb.DuckDBPyRelation | None:
+        """Return the events in `wanted` lazily; None where there is none, or no file of them."""
+        hull, lake = wanted.hull, self._site.lake
+        columns = self._consumer.reads.get(name)
+        if hull is None:
+            return None
+        is_one = len(wanted.spans) == 1
+        asked = columns if is_one or columns is None else list(dict.fromkeys([*columns, EVENT_TIME]))
+        relation = lake.relation(connect(lake.layout.staging), name, hull, asked)
+        if relation is None or is_one:
+            return relation
+        terms = (
+            f"({EVENT_TIME} >= '{s.start.isoformat()}'::timestamptz and {EVENT_TIME} < '{s.end.isoformat()}'::timestamptz)"
+            for s in wanted
+        )
+        relation = relation.filter(" or ".join(terms))
+        return relation if columns is None else relation.select(*(_quoted(c) for c in columns))
 
     def _cut(self, name: str, wanted: Intervals) -> pa.Table:
         if name not in self._streams:
@@ -84,6 +125,10 @@ class Inputs:
                 f"consumer {self._consumer.name!r} reads {', '.join(map(repr, lacking))} of {name!r}, which has: "
                 f"{', '.join(empty.column_names)}"
             )
+
+
+def _quoted(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
 
 
 def _micros(instant: datetime) -> int:

@@ -22,6 +22,7 @@ class Outcome:
         receipt: of the present revision; None for a failure without one.
         error: what went wrong, for people.
         is_transient: whether it is tried again by itself for ever.
+        is_waiting: whether it only lacks inputs: nothing is remembered of it, and the planner asks when they are there.
     """
 
     table: str
@@ -30,6 +31,7 @@ class Outcome:
     receipt: Receipt | None = None
     error: str | None = None
     is_transient: bool = False
+    is_waiting: bool = False
 
     @property
     def is_good(self) -> bool:

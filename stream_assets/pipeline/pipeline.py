@@ -96,10 +96,15 @@ class Pipeline:
         """
         silent = self.observe()
         now = self.clock.now()
+        is_batch = any(c.is_batch and c.name == automation for c in self.declarations.cadences)
         with self.lake.ledger.transaction():
+            if not is_batch:
+                # It is awake again, so `heal` leaves its boundaries to it; a batch cadence has one turn, after this.
+                self.lake.ledger.work.tick(automation, now)
             planned = _heard(self.plan(stopped), silent)
             requests = [(work, self.lake.ledger.work.request(work, now)) for work in planned.of(automation)]
-            self.lake.ledger.work.tick(automation, now)
+            if is_batch:
+                self.lake.ledger.work.tick(automation, now)
         return planned, requests
 
     # Doing.
@@ -255,7 +260,7 @@ class Pipeline:
         if target.consumer:
             upto = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target).upto
         for outcome in outcomes:
-            if outcome.error is not None:
+            if outcome.error is not None and not outcome.is_waiting:
                 self.lake.ledger.work.fail(
                     target.name, outcome.span, outcome.error, self.clock.now(),
                     transient=outcome.is_transient, code=code, upto=min(upto, outcome.span.end) if upto else None,

@@ -14,9 +14,11 @@ What needs a dying process, a full disk or a foreign reader is tested where the 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -102,17 +104,26 @@ def events(window: TimeWindow, count: int = 3, *, mark: str = "a") -> pa.Table:
     return pa.table(columns)
 
 
-def stage(lake: Lake, publisher: Publisher, table: str, span: TimeWindow, rows: Iterable[pa.Table]) -> Receipt:
-    """Stage the next revision of a partition; a day's receipt has a fact for each table of rows, one a window."""
+def stage(
+    lake: Lake,
+    publisher: Publisher,
+    table: str,
+    span: TimeWindow,
+    rows: Iterable[pa.Table],
+    *,
+    revision: int | None = None,
+    inputs_seq: int = 0,
+) -> Receipt:
+    """Stage a revision of a partition, by default the next one; a day's receipt has a fact for each table of rows."""
     tables = list(rows)
-    current = next(iter(lake.ledger.current(table, span)), None)
+    revision = lake.ledger.revision(table, span) + 1 if revision is None else revision
     total = Digest.total(digest(t, skip=()) for t in tables)
     facts = [WindowFact(w.start, t.num_rows, digest(t, skip=())) for w, t in zip(span.windows(), tables, strict=False)]
     is_days = lake.ledger.tables()[table] == "day" and lake.ledger.stream_of(table) is not None
     count = sum(t.num_rows for t in tables)
     receipt = Receipt(
-        table, span, (current.revision if current else 0) + 1, count, total, Intervals.of(span), NOW,
-        windows=tuple(facts) if is_days else (),
+        table, span, revision, count, total, Intervals.of(span), NOW,
+        windows=tuple(facts) if is_days else (), inputs_seq=inputs_seq,
     )  # fmt: skip
     schema = lake.unified(t.schema for t in tables)
     return publisher.stage(
@@ -132,13 +143,8 @@ def publish(lake: Lake, table: str, *partitions: tuple[TimeWindow, pa.Table]) ->
 
 def _dealt(rows: pa.Table, day: TimeWindow) -> list[pa.Table]:
     times: list[Any] = rows.column("event_time").to_pylist()
-    dealt: list[pa.Table] = []
-    start = 0
-    for window in day.windows():
-        count = sum(1 for t in times if t in window)
-        dealt.append(rows.slice(start, count))
-        start += count
-    return dealt
+    edges = [bisect_left(times, w.start) for w in day.windows()] + [len(times)]
+    return [rows.slice(start, stop - start) for start, stop in pairwise(edges)]
 
 
 def ids(rows: pa.Table) -> list[str]:
@@ -218,6 +224,21 @@ def of_two_writers_one_wins_and_the_other_is_told(case: LakeCase) -> None:
     assert ids(second.read("events", DAY)) == ids(events(WINDOWS[0], mark="f"))
     publish(second, "events", *((w, events(w, mark="s")) for w in WINDOWS[:2]))
     assert ids(first.read("events", DAY)) == [i for w in WINDOWS[:2] for i in ids(events(w, mark="s"))]
+
+
+def older_inputs_never_replace_newer_ones(case: LakeCase) -> None:
+    """L4: who read before another published, and looks only then for the revision, is told all the same."""
+    lake = case.lake()
+    publish(lake, "events", (WINDOWS[1], events(WINDOWS[1])))
+    seq = lake.ledger.seq()
+    publish(lake, "events", (WINDOWS[0], events(WINDOWS[0], mark="n")))
+    with lake.publisher() as publisher:
+        stage(lake, publisher, "events", WINDOWS[0], [events(WINDOWS[0], mark="o")], inputs_seq=seq)
+        refuses(publisher.commit, Conflict)
+    with lake.publisher() as publisher:
+        stage(lake, publisher, "events", WINDOWS[0], [events(WINDOWS[0], mark="p")], inputs_seq=lake.ledger.seq())
+        publisher.commit()
+    assert ids(lake.read("events", WINDOWS[0])) == ids(events(WINDOWS[0], mark="p"))
 
 
 def equal_content_moves_nothing(case: LakeCase) -> None:
@@ -362,6 +383,7 @@ PROMISES: dict[str, Callable[[LakeCase], None]] = {
         a_new_revision_replaces_the_old_one_whole,
         nothing_is_visible_before_it_is_committed,
         of_two_writers_one_wins_and_the_other_is_told,
+        older_inputs_never_replace_newer_ones,
         equal_content_moves_nothing,
         days_and_windows_give_each_event_once,
         a_consumer_named_like_the_days_of_another_is_another,

@@ -54,7 +54,7 @@ def consumer(name: str, freshness: str, grain: Grain = "day", **more: Any) -> Co
     lookback = parse_duration(more.pop("lookback")) if "lookback" in more else timedelta(0)
     return Consumer(
         name, lambda *_: None, parse_duration(freshness), grain, inputs, dict.fromkeys(inputs, "arrow"),
-        code=more.pop("code", "a"), lookback=lookback, **more,
+        code_version=more.pop("code", "a"), lookback=lookback, **more,
     )  # fmt: skip
 
 

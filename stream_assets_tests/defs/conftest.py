@@ -1,9 +1,13 @@
-"""A small project for Dagster: little data, real clock, definitions of our own four consumers."""
+"""Small projects for Dagster: little data, lakes in memory where the machine has a folder for that, no variables from the shell."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,10 @@ from stream_assets.core.window import TimeWindow
 from stream_assets.pipeline import Pipeline
 from stream_assets.pipeline.project import find_consumers
 from stream_assets.sources.synthetic import SyntheticEvents
+from stream_assets.testing import SettableClock
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+MEMORY = Path("/dev/shm")
 
 
 @dataclass
@@ -26,26 +32,63 @@ class Host:
     project: Project
     consumers: list[Any]
     instance: dg.DagsterInstance
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.definitions = build_definitions(self.project, self.consumers, executor=dg.in_process_executor)
         self.pipeline: Pipeline = self.project.open(self.consumers)
+        options = {"executor": dg.in_process_executor, **self.options}
+        self.definitions = build_definitions(self.project, self.consumers, **options)
+        self.repository = self.definitions.get_repository_def()
 
-    def run(self, tables: list[str], span: TimeWindow, **options: Any) -> dg.ExecuteInProcessResult:
+    # Runs.
+
+    def run(self, tables: Sequence[str], span: TimeWindow, **options: Any) -> dg.ExecuteInProcessResult:
         """Run one range of some assets, as the daemon launches it."""
-        keys = [dg.AssetKey(t) for t in tables]
         grain = self.pipeline.table(tables[0]).grain
         partitions = self.pipeline.calendar.partitions(span, grain)
-        job = self.definitions.resolve_implicit_job_def_def_for_assets(keys)
-        assert job is not None
         tags = {
             RANGE_START: self.pipeline.calendar.key(partitions[0], grain),
             RANGE_END: self.pipeline.calendar.key(partitions[-1], grain),
             **options.pop("tags", {}),
         }
+        return self.execute(tables, tags, **options)
+
+    def execute(self, tables: Sequence[str], tags: dict[str, str], **options: Any) -> dg.ExecuteInProcessResult:
+        """Run some assets with these tags."""
+        keys = [dg.AssetKey(t) for t in tables]
+        job = self.definitions.resolve_implicit_job_def_def_for_assets(keys)
+        assert job is not None
         return job.execute_in_process(
             instance=self.instance, asset_selection=keys, tags=tags, raise_on_error=False, **options
         )
+
+    def do(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        """Run what an automation asked for."""
+        return self.execute([k.to_user_string() for k in request.asset_selection or ()], dict(request.tags))
+
+    # Automations.
+
+    def tick(self, sensor: str, cursor: str | None = None) -> dg.SensorResult:
+        """Let one sensor look."""
+        context = dg.build_sensor_context(
+            instance=self.instance, cursor=cursor, resources=dict(self.definitions.resources or {}), sensor_name=sensor
+        )
+        result = self.repository.get_sensor_def(sensor)(context)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+    def turn(self, schedule: str) -> list[dg.RunRequest] | dg.SkipReason:
+        """Let one schedule look."""
+        context = dg.build_schedule_context(
+            instance=self.instance,
+            resources=dict(self.definitions.resources or {}),
+            scheduled_execution_time=self.pipeline.clock.now(),
+        )
+        result = self.repository.get_schedule_def(schedule)(context)
+        assert isinstance(result, (list, dg.SkipReason))
+        return result
+
+    # What can be seen.
 
     def materialized(self, table: str) -> set[str]:
         return set(self.instance.get_materialized_partitions(dg.AssetKey(table)))
@@ -56,20 +99,70 @@ class Host:
         return TimeWindow(calendar.day_around(today.start - (today.end - today.start) / 2).start, today.start)
 
 
+def error_of(result: dg.ExecuteInProcessResult) -> str:
+    """Return what a failed run says."""
+    failure = next(e for e in result.all_events if e.is_step_failure)
+    data = failure.step_failure_data
+    described = data.user_failure_data.description if data.user_failure_data else ""
+    return f"{described}{data.error.to_string() if data.error else ''}"
+
+
+@pytest.fixture(scope="session")
+def memory() -> Iterator[Path]:
+    """A folder for everything that one session writes."""
+    folder = Path(tempfile.mkdtemp(prefix="defs-", dir=MEMORY if MEMORY.is_dir() else None))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    for name in ("SOURCE", "LAKE", "TIMEZONE", "START", "END", "CONSUMERS"):
-        monkeypatch.delenv(f"STREAM_ASSETS_{name}", raising=False)
+def folder(memory: Path) -> Path:
+    """A folder for one test."""
+    return Path(tempfile.mkdtemp(dir=memory))
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("STREAM_ASSETS_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def project(folder: Path) -> Project:
     source = SyntheticEvents(rate=0.5, late_share=0.0)
-    return Project(streams=(Stream("events", source=source),), lake=str(tmp_path / "lake"))
+    return Project(streams=(Stream("events", source=source),), lake=str(folder / "lake"))
 
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
 
 
 @pytest.fixture
 def host(project: Project, instance: dg.DagsterInstance) -> Host:
+    """Our own four consumers, by the machine's clock."""
     return Host(project, find_consumers("stream_assets.consumers"), instance)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SettableClock:
+    """The clock of everything that the test opens from now on: 14:37 of 10 March 2026."""
+    made = SettableClock(datetime(2026, 3, 10, 14, 37, tzinfo=UTC))
+    monkeypatch.setattr("stream_assets.pipeline.project.SystemClock", lambda: made)
+    return made
+
+
+@pytest.fixture
+def hosted(clock: SettableClock, folder: Path, instance: dg.DagsterInstance) -> Callable[..., Host]:
+    """Make a host by the settable clock; each call is another lake."""
+    count = iter(range(100))
+
+    def make(*consumers: Any, source: Any = None, start: str | None = None, zone: str = "UTC", **options: Any) -> Host:
+        source = source or SyntheticEvents(rate=0.05, late_share=0.0, quiet="")
+        lake = str(folder / f"lake{next(count)}")
+        project = Project(streams=(Stream("events", source=source),), lake=lake, start=start, timezone=zone)
+        return Host(project, list(consumers), instance, options)
+
+    return make

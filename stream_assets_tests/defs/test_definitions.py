@@ -1,87 +1,147 @@
-"""What Dagster loads."""
+"""The definitions loaded, as Dagster loads them."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
+import pytest
 
-from stream_assets import Project, Stream, build_definitions, consumer
-from stream_assets.defs.resources import LakeResource, source_resource
+from stream_assets import consumer
+from stream_assets.consumer import Consumer
+from stream_assets.defs import build_definitions
+from stream_assets.errors import DeclarationError
+from stream_assets.pipeline.project import Project, Stream
 from stream_assets.sources.synthetic import SyntheticEvents
-from stream_assets_tests.defs.conftest import Host
+from stream_assets_tests.defs.snapshot import GOLDEN, described, of_the_example
 
-GOLDEN = Path(__file__).with_name("definitions.golden")
-
-
-def test_the_definitions_are_those_of_the_golden_file(host: Host) -> None:
-    assert _snapshot(host.definitions) == GOLDEN.read_text()
+START = "2026-03-08"
 
 
-def _snapshot(definitions: dg.Definitions) -> str:
-    repository = definitions.get_repository_def()
-    graph = repository.asset_graph
-    lines: list[str] = []
-    for key in sorted(graph.get_all_asset_keys(), key=lambda k: k.to_user_string()):
-        node = graph.get(key)
-        cron = node.partitions_def.cron_schedule if node.partitions_def else ""
-        parents = ", ".join(
-            f"{p.to_user_string()} ({type(node.partition_mappings.get(p)).__name__})" for p in sorted(node.parent_keys)
-        )
-        checks = ", ".join(sorted(k.name for k in graph.get_check_keys_for_assets({key})))
-        lines.append(
-            f"asset {key.to_user_string()}: group {node.group_name}; partitions {cron}; reads {parents or '-'}; checks {checks}"
-        )
-    lines += [
-        f"sensor {s.name}: every {s.minimum_interval_seconds} s, {s.default_status.value}"
-        for s in repository.sensor_defs
-    ]
-    lines += [
-        f"schedule {s.name}: {s.cron_schedule} {s.execution_timezone}, {s.default_status.value}"
-        for s in repository.schedule_defs
-    ]
-    return "\n".join(sorted(lines)) + "\n"
+def project(lake: Path, *names: str, **options: str) -> Project:
+    streams = tuple(Stream(name, source=SyntheticEvents(rate=1)) for name in names or ("events",))
+    return Project(streams, lake=str(lake), start=START, **options)
 
 
-def test_automations_list_their_consumers_with_the_arithmetic(host: Host) -> None:
-    every_5_min = host.definitions.resolve_sensor_def("every_5_min")
-    assert every_5_min.description is not None
-    assert "revenue_dashboard: data at most 7.5 min old (5 + 2.5); lane micro-batch" in every_5_min.description
-    assert "fraud_alerts: data at most 151 s old (1 + 150); lane streaming" in every_5_min.description
-    assert "cannot be kept" in every_5_min.description
-    assert "finance_report" not in every_5_min.description
+@consumer(freshness="5 min", grain="5 min")
+def orders(events):
+    return events
 
 
-def test_a_source_becomes_a_typed_resource_of_the_same_fields() -> None:
-    resource = source_resource(SyntheticEvents(rate=3, lateness=timedelta(minutes=2)))
-    assert resource.rate == 3
-    assert resource.lateness == "2 min"
-    assert resource.source() == SyntheticEvents(rate=3, lateness=timedelta(minutes=2))
+@consumer(freshness="1 day", lookback="7 days")
+def features(events):
+    return events
 
 
-def test_two_projects_and_a_hosts_own_asset_merge_into_one(project: Project, tmp_path: Path) -> None:
-    @consumer(freshness="5 min", grain="5 min")
-    def clicks(events: pd.DataFrame) -> pd.DataFrame:
-        return events
+@consumer(freshness="3 days", group="finance", owners=["team:money"], tags={"tier": "1"}, metadata={"page": "wiki"})
+def report(orders, features):
+    return orders
 
-    other = Project(streams=(Stream("events", source=SyntheticEvents(rate=1)),), lake=str(tmp_path / "other"))
 
-    @dg.asset(deps=[dg.AssetKey(["shop", "clicks"])])
-    def report() -> None: ...
+def test_the_example_project_is_what_its_golden_says(folder: Path) -> None:
+    golden = GOLDEN.read_text()
+    assert described(of_the_example(folder)) == golden, "python -m stream_assets_tests.defs.snapshot writes it anew"
+    assert golden.count("\n") < 200
 
-    merged = dg.Definitions.merge(
-        build_definitions(project, [clicks], key_prefix=["shop"], name="shop"),
-        build_definitions(other, [clicks], key_prefix=["web"], name="web"),
-        dg.Definitions(assets=[report]),
+
+def test_what_dagster_loads_runs_in_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_ASSETS_LAKE", str(folder))
+    defs: dg.Definitions = runpy.run_module("stream_assets.definitions")["defs"]
+    repository = defs.get_repository_def()
+    assert {job.executor_def.name for job in repository.get_all_jobs()} == {"in_process"}
+
+
+def test_loading_imports_no_arrow_and_no_pandas(folder: Path) -> None:
+    code = (
+        "import sys, stream_assets.definitions as d; d.defs.get_repository_def();"
+        "print([m for m in ('pyarrow', 'numpy', 'pandas', 'duckdb') if m in sys.modules])"
     )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env={"STREAM_ASSETS_LAKE": str(folder), "PYTHONPATH": str(GOLDEN.parents[2])},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert answer.stdout == "[]\n", answer.stdout + answer.stderr
+
+
+def test_a_consumer_shows_what_it_declares(folder: Path) -> None:
+    defs = build_definitions(project(folder), [orders, features, report])
+    spec = defs.resolve_asset_graph().get(dg.AssetKey("report")).assets_def.get_asset_spec()
+    assert (spec.group_name, list(spec.owners), spec.tags["tier"], spec.metadata["page"]) == (
+        "finance",
+        ["team:money"],
+        "1",
+        "wiki",
+    )
+    assert spec.metadata["cadence"] == "every_3_days"
+    assert {d.asset_key.to_user_string() for d in spec.deps} == {"orders", "features"}
+    schedules = {s.name for s in defs.get_repository_def().schedule_defs}
+    assert schedules == {"daily", "every_3_days"}
+
+
+def test_a_day_reads_the_days_that_its_lookback_names(folder: Path) -> None:
+    defs = build_definitions(project(folder, timezone="Europe/Berlin"), [orders, features, report])
+    graph = defs.resolve_asset_graph()
+    days = graph.get(dg.AssetKey("features")).partitions_def
+    asked = days.empty_subset().with_partition_keys(["2026-03-30"])
+    mapping = graph.get_partition_mapping(dg.AssetKey("features"), dg.AssetKey("events_daily"))
+    read = mapping.get_upstream_mapped_partitions_result_for_partitions(asked, days, days).partitions_subset
+    assert sorted(read.get_partition_keys()) == [f"2026-03-{d}" for d in range(23, 31)]
+
+
+@pytest.mark.parametrize(("day", "windows"), [("2026-03-29", 276), ("2026-10-25", 300), ("2026-06-01", 288)])
+def test_a_day_of_a_local_zone_reads_its_own_windows(folder: Path, day: str, windows: int) -> None:
+    defs = build_definitions(project(folder, timezone="Europe/Berlin"), [report, orders, features])
+    graph = defs.resolve_asset_graph()
+    days, five = (graph.get(dg.AssetKey(name)).partitions_def for name in ("events_daily", "events"))
+    asked = days.empty_subset().with_partition_keys([day])
+    mapping = graph.get_partition_mapping(dg.AssetKey("events_daily"), dg.AssetKey("events"))
+    read = mapping.get_upstream_mapped_partitions_result_for_partitions(asked, days, five).partitions_subset
+    assert len(set(read.get_partition_keys())) == windows
+    assert all(key.startswith(day) for key in read.get_partition_keys())
+
+
+def test_two_projects_merge_into_a_host_with_assets_of_its_own(folder: Path) -> None:
+    shop = build_definitions(
+        project(folder / "shop"), [orders, features], name="shop", key_prefix=["shop"], group="shop"
+    )
+    plant = build_definitions(
+        project(folder / "plant", "events", "alarms"), [orders, features], name="plant", key_prefix=["plant", "raw"]
+    )
+
+    @dg.asset(deps=[dg.AssetKey(["shop", "features"])])
+    def letter() -> None: ...
+
+    host = dg.Definitions(assets=[letter], jobs=[dg.define_asset_job("post", selection=["letter"])])
+    merged = dg.Definitions.merge(host, shop, plant)
     dg.Definitions.validate_loadable(merged)
     repository = merged.get_repository_def()
-    assert {s.name for s in repository.sensor_defs} == {"shop_every_5_min", "shop_heal", "web_every_5_min", "web_heal"}
-    assert {s.name for s in repository.schedule_defs} == {"shop_daily", "web_daily"}
-    assert dg.AssetKey(["shop", "clicks"]) in repository.asset_graph.get(dg.AssetKey("report")).parent_keys
+    assert {s.name for s in repository.sensor_defs} == {
+        "shop_every_5_min", "shop_heal", "plant_every_5_min", "plant_heal",
+    }  # fmt: skip
+    assert {s.name for s in repository.schedule_defs} == {"shop_daily", "plant_daily"}
+    assert {j.name for j in repository.get_all_jobs()} == {"__ASSET_JOB", "post", "shop_daily_days", "plant_daily_days"}
+    assert set(merged.resources or {}) == {
+        "shop_lake", "shop_events_source", "plant_lake", "plant_events_source", "plant_alarms_source",
+    }  # fmt: skip
+    graph = repository.asset_graph
+    assert graph.get(dg.AssetKey("letter")).parent_keys == {dg.AssetKey(["shop", "features"])}
+    assert graph.get(dg.AssetKey(["shop", "orders"])).group_name == "shop"
+    assert graph.get(dg.AssetKey(["plant", "raw", "orders"])).parent_keys == {dg.AssetKey(["plant", "raw", "events"])}
 
 
-def test_the_lake_is_a_resource_that_a_run_can_point_elsewhere(project: Project) -> None:
-    assert LakeResource.of(project).folder == project.lake
+def test_a_host_may_set_the_executor_of_all(folder: Path) -> None:
+    ours = build_definitions(project(folder), [orders])
+    merged = dg.Definitions.merge(dg.Definitions(executor=dg.in_process_executor), ours)
+    assert {j.executor_def.name for j in merged.get_repository_def().get_all_jobs()} == {"in_process"}
+
+
+def test_an_owner_that_dagster_refuses_names_its_consumer(folder: Path) -> None:
+    def owned(events):
+        return events
+
+    made: Consumer = consumer(freshness="1 day", owners=["money"])(owned)
+    with pytest.raises(DeclarationError, match="'owned' cannot be an asset.*money"):
+        build_definitions(project(folder), [made])

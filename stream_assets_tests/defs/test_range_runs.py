@@ -11,7 +11,7 @@ from stream_assets import Project, consumer
 from stream_assets.core.window import TimeWindow
 from stream_assets.defs.adopt import adopt
 from stream_assets.defs.names import WORK_TAG, Names
-from stream_assets_tests.defs.conftest import Host
+from stream_assets_tests.defs.conftest import Host, error_of
 
 
 def test_a_range_run_shows_facts_on_every_partition(host: Host) -> None:
@@ -56,21 +56,21 @@ def test_a_failing_window_leaves_the_others_materialised_and_the_run_failed(
     assert len(host.materialized("events")) == 6
     assert len(host.materialized("picky")) == 5
     assert bad not in host.materialized("picky")
-    assert bad in _error(result)
-    assert "no tens" in _error(result)
+    assert bad in error_of(result)
+    assert "no tens" in error_of(result)
 
 
 def test_today_is_never_sealed_by_a_click(host: Host) -> None:
     today = host.pipeline.calendar.day_around(host.pipeline.clock.now())
     result = host.run(["events_daily"], today)
     assert not result.success
-    assert "the open day is never sealed; materialize `events`" in _error(result)
+    assert "the open day is never sealed; materialize `events`" in error_of(result)
 
 
 def test_a_closed_day_whose_inputs_are_not_sealed_fails_and_names_the_selection(host: Host) -> None:
     result = host.run(["finance_report"], host.yesterday())
     assert not result.success
-    assert "materialize events, events_daily, finance_report" in _error(result)
+    assert "materialize events, events_daily, finance_report" in error_of(result)
 
 
 def test_planned_work_makes_what_is_due_and_confirms_the_rest(host: Host) -> None:
@@ -94,10 +94,3 @@ def test_a_new_instance_on_an_old_lake_is_told_and_asked_for_nothing(host: Host)
     assert reported["events"] == len(host.materialized("events")) == sealed
     assert reported["events_daily"] == 2
     assert set(adopt(host.instance, host.pipeline, Names()).values()) == {0}
-
-
-def _error(result: dg.ExecuteInProcessResult) -> str:
-    failure = next(e for e in result.all_events if e.is_step_failure)
-    data = failure.step_failure_data
-    described = data.user_failure_data.description if data.user_failure_data else ""
-    return f"{described}{data.error.to_string() if data.error else ''}"

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import TimeWindow
 from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.publish import KEEP_REPLACED, sweep
 from stream_assets.lake.store import Lake
@@ -153,6 +154,17 @@ def test_empty_windows_and_columns_survive_the_file(lake: Lake) -> None:
         assert pq.read_schema(file.path).remove_metadata() == rows.schema
 
 
+def add_to(lake: Lake, windows: list[TimeWindow], mark: str) -> None:
+    """Publish windows with one more event each. The revision is looked at before the rows are."""
+    with lake.publisher() as publisher:
+        for window in windows:
+            revision = lake.ledger.revision("events", window)
+            new = events(window, 1, mark=mark)
+            rows = pa.concat_tables([lake.read("events", window), new]) if revision else new
+            stage(lake, publisher, "events", window, [rows], revision=revision + 1)
+        publisher.commit()
+
+
 def test_processes_that_publish_the_same_windows_lose_and_double_nothing(lake: Lake, tmp_path: Path) -> None:
     windows, rounds, workers = WINDOWS[:3], 8, 3
 
@@ -162,18 +174,7 @@ def test_processes_that_publish_the_same_windows_lose_and_double_nothing(lake: L
             pair = [windows[(worker + step) % 3], windows[(worker + step + 1) % 3]]
             for _ in range(1000):
                 try:
-                    with own.publisher() as publisher:
-                        for window in pair:
-                            there = own.read("events", window)
-                            new = events(window, 1, mark=f"{worker}-{step}-")
-                            stage(
-                                own,
-                                publisher,
-                                "events",
-                                window,
-                                [pa.concat_tables([there, new]) if there.num_columns else new],
-                            )
-                        publisher.commit()
+                    add_to(own, pair, f"{worker}-{step}-")
                     break
                 except Conflict:
                     continue

@@ -52,7 +52,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         os.setresuid(NOBODY, NOBODY, NOBODY)
         with pytest.raises(LakeError, match="other cannot be written"):
             Lake.open(tmp_path / "other", "UTC", NOW)
-        with pytest.raises(LakeError, match="ledger .* cannot be used"):
+        with pytest.raises(LakeError, match="cannot be (written|used)"):
             publish(lake_in(tmp_path), "events", (WINDOWS[0], events(WINDOWS[0])))
 
     assert run(as_nobody) == 0

@@ -164,25 +164,23 @@ class _Planner:
         while any(need.values()):
             chunks: list[tuple[TimeWindow, Grain]] = [(self._newest_chunk(s), grain) for grain, s in need.items() if s]
             chunk, grain = max(chunks, key=lambda c: (c[0].end, c[1] == "day"))
-            work = self._newest_work(grain, chunk, tuple(self.declarations.tables), asked)
+            work = self._first_work(grain, chunk, asked)
             if work:
                 return [work]
             # A lookback may need older days than these first.
             need[grain] -= Intervals.of(chunk)
         return []
 
-    def _newest_work(
-        self, grain: Grain, span: TimeWindow, tables: tuple[str, ...], asked: list[tuple[str, TimeWindow]]
-    ) -> Work | None:
-        """Return the newest run inside `span` that needs nothing but what is there and what it fills itself."""
-        due = self._closed_due(grain, span, asked, tables=tables)
-        for work in reversed(self._works(HEAL, grain, due, is_catch_up=True)):
-            if (work.span, work.tables) == (span, tables):
+    def _first_work(self, grain: Grain, chunk: TimeWindow, asked: list[tuple[str, TimeWindow]]) -> Work | None:
+        """Return the oldest run inside `chunk` that needs nothing but what is there and what it fills itself.
+
+        Lookbacks reach backwards: the newer runs may count on what the older ones are to fill.
+        """
+        due = self._closed_due(grain, chunk, asked)
+        for work in self._works(HEAL, grain, due, is_catch_up=True):
+            alone = self._closed_due(grain, work.span, asked, tables=work.tables)
+            if all(alone.get(name) == due[name].clip(work.span) for name in work.tables):
                 return work
-            # It may have counted on what an older run of the same chunk was to fill: asked alone it does not.
-            alone = self._newest_work(grain, work.span, work.tables, asked)
-            if alone:
-                return alone
         return None
 
     def _newest_chunk(self, need: Intervals) -> TimeWindow:

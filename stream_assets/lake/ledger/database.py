@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -103,8 +103,9 @@ class Database:
         """Everything inside is one change: all of it, or on an exception nothing. Inside another one it is part of that.
 
         Args:
-            undo: takes back what was done on disk beside the change. It is called when the change fails, while nobody
-                else can write yet; where even that is impossible the disk stays ahead, as after a crash.
+            undo: takes back what was done on disk beside the change. It is called when the change has failed, and sees
+                the ledger without it, while nobody else can write; where that is impossible the disk stays ahead, as
+                after a crash.
 
         Raises:
             LakeUnavailable: transient; the ledger stayed locked for a minute, or the disk is full.
@@ -117,7 +118,9 @@ class Database:
         if is_outer:
             self._refuse_other_file(connection)
         with self._errors():
-            connection.execute("begin immediate" if is_outer else "savepoint part")
+            if is_outer:
+                connection.execute("begin immediate")
+            connection.execute("savepoint part")
         if undo is not None:
             undos.append(undo)
         try:
@@ -125,17 +128,24 @@ class Database:
             with self._errors():
                 connection.execute("commit" if is_outer else "release part")
         except BaseException:
-            while len(undos) > known:
-                step = undos.pop()
-                if connection.in_transaction:
-                    step()
-            if connection.in_transaction:
-                connection.execute("rollback" if is_outer else "rollback to part")
-                if not is_outer:
-                    connection.execute("release part")
+            steps = [undos.pop() for _ in range(len(undos) - known)]
+            with suppress(sqlite3.Error):
+                self._take_back(connection, steps)
+            with suppress(sqlite3.Error):
+                connection.execute("rollback" if is_outer else "release part")
             raise
         if is_outer:
             undos.clear()
+
+    @staticmethod
+    def _take_back(connection: _Connection, steps: list[Callable[[], None]]) -> None:
+        if connection.in_transaction:
+            connection.execute("rollback to part")
+        elif steps:
+            # A full disk at the commit made SQLite end the transaction, and its lock, by itself.
+            connection.execute("begin immediate")
+        for step in steps:
+            step()
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a query."""
@@ -190,13 +200,12 @@ class Database:
 class _Connection(sqlite3.Connection):
     """Knows its process and its file, and closes when its thread forgets it."""
 
-    pid: int
-    inode: int
+    pid: int = 0
+    inode: int = 0
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.pid = os.getpid()
-        self.inode = 0
 
     def __del__(self) -> None:
         if self.pid == os.getpid():

@@ -144,21 +144,28 @@ class Ledger:
 
     def revision(self, table: str, span: TimeWindow) -> int:
         """Return the revision of one partition, 0 where there is none."""
+        return self.revision_and_seq(table, span)[0]
+
+    def revision_and_seq(self, table: str, span: TimeWindow) -> tuple[int, int]:
+        """Return the revision of one partition and the sequence number it was published under, zeros for none."""
         row = self.database.row(
-            "select revision from current where tbl = ? and key_start = ?", (table, text(span.start))
+            "select revision, seq from current where tbl = ? and key_start = ?", (table, text(span.start))
         )
-        return row["revision"] if row else 0
+        return (row["revision"], row["seq"]) if row else (0, 0)
 
     def last_code(self, table: str) -> str | None:
         """Return the code that made the newest publication of a consumer's table; None before the first one."""
         newest = self.newest(table)
         return newest.code if newest else None
 
-    def newest(self, table: str) -> Current | None:
-        """Return the partition of `table` that was published last; None before the first one. Independent of history."""
+    def newest(self, table: str, *, with_rows: bool = False) -> Current | None:
+        """Return the partition of `table` that was published last, if asked of those with rows; None without one.
+
+        Independent of history.
+        """
         row = self.database.row(
             "select c.* from publication p join current c on c.tbl = p.tbl and c.key_start = p.key_start"
-            " where p.tbl = ? order by p.seq desc limit 1",
+            f" where p.tbl = ? {'and p.rows > 0 and c.rows > 0' if with_rows else ''} order by p.seq desc limit 1",
             (table,),
         )
         return _current(row) if row else None
@@ -217,7 +224,7 @@ class Ledger:
         row = (receipt.table, text(span.start), text(span.end), receipt.revision)
         facts = (str(receipt.digest), receipt.rows)
         at = text(receipt.committed_at)
-        self.database.change(
+        seq = self.database.change(
             "insert into publication (tbl, key_start, key_end, revision, kind, digest, rows, touched, reason, run_id, committed_at)"
             " values (?,?,?,?,?,?,?,?,?,?,?)",
             (
@@ -231,8 +238,8 @@ class Ledger:
             ),
         )
         self.database.change(
-            "insert or replace into current values (?,?,?,?,?,?,?,?,?,?,?)",
-            (*row, *facts, file, receipt.inputs_seq, receipt.code, at, receipt.to_json()),
+            "insert or replace into current values (?,?,?,?,?,?,?,?,?,?,?,?)",
+            (*row, *facts, file, receipt.inputs_seq, receipt.code, at, receipt.to_json(), seq),
         )
 
     def delivered(self, current: Current, inputs_seq: int, code: str, now: datetime) -> None:

@@ -9,7 +9,7 @@ create index if not exists publication_by_table on publication (tbl, seq);
 create table if not exists current (
     tbl text not null, key_start text not null, key_end text not null, revision integer not null,
     digest text not null, rows integer not null, file text not null, inputs_seq integer not null,
-    code text not null, committed_at text not null, receipt text not null,
+    code text not null, committed_at text not null, receipt text not null, seq integer not null,
     primary key (tbl, key_start)
 ) without rowid;
 create table if not exists coverage (tbl text not null, start text not null, "end" text not null, primary key (tbl, start)) without rowid;

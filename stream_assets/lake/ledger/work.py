@@ -192,13 +192,14 @@ class WorkRecords:
         """Record one more failure of a partition.
 
         A transient one is tried again for ever, after 30 s, 1 min, ... at most 15 minutes; a terminal one pauses the
-        partition after the third time.
+        partition after the third time in a row.
         """
         with self._database.transaction():
             row = self._database.row(
-                "select tries, code from failure where tbl = ? and start = ?", (table, text(span.start))
+                "select tries from failure where tbl = ? and start = ? and code = ? and transient = ?",
+                (table, text(span.start), code, transient),
             )
-            tries = (row["tries"] if row and row["code"] == code else 0) + 1
+            tries = (row["tries"] if row else 0) + 1
             wait = min(BACKOFF_LIMIT, BACKOFF * 2 ** min(tries - 1, 10))
             next_try_at = None if not transient and tries >= TERMINAL_TRIES else now + wait
             failure = Failure(span, error, tries, now, next_try_at, transient, code, upto)

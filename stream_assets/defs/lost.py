@@ -1,0 +1,51 @@
+"""Runs whose process is gone: Dagster's default launcher never asks, so they would hold their place in the queue for ever."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from stream_assets.core.planning import HEAL
+from stream_assets.defs.names import RUN_KEY, WORK_TAG, lake_tag
+
+if TYPE_CHECKING:
+    from stream_assets.pipeline import Pipeline
+
+NEWEST = 500
+"""How many of the newest requests are looked at."""
+PATIENCE = timedelta(hours=1)
+"""How long a run may take before, between and after its steps: writing the events of many partitions is slow."""
+
+AWAKE = timedelta(minutes=2)
+
+
+def end_lost_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]:
+    """Report runs as failed that were killed with everything else, and return what became of them.
+
+    A run of ours is lost when its work in the ledger has begun and shows no sign of life, or is long over. Runs that
+    people started are left to `run_monitoring` in dagster.yaml.
+    """
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
+    ours = [
+        run
+        for run in instance.get_runs(filters=started)
+        if run.tags.get(WORK_TAG, "").isdecimal() and run.tags.get(RUN_KEY, "").startswith(lake_tag(pipeline.lake.id))
+    ]
+    if not ours:
+        return []
+    now = pipeline.clock.now()
+    work = pipeline.lake.ledger.work
+    if now - work.ticks()[HEAL][1] < AWAKE:
+        return []  # the whole machine may have slept, and its runs have not had the time to give a sign
+    claims = {claim.id: claim for claim in work.recent(NEWEST)}
+    said: list[str] = []
+    for run in ours:
+        claim = claims.get(int(run.tags[WORK_TAG]))
+        if claim is None or work.is_in_flight(claim.id, now):
+            continue
+        if claim.state == "running" or now - (claim.finished_at or claim.requested_at) > PATIENCE:
+            instance.report_run_failed(run, message="Its process is gone: it gives no sign of life any more.")
+            said.append(f"run {run.run_id[:8]} is lost and was ended")
+    return said

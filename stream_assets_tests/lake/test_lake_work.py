@@ -1,0 +1,146 @@
+"""Requests, leases, failures, pauses, places and automations in the ledger."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from stream_assets.core.planning import Failure, Work
+from stream_assets.lake.ledger.work import AWAKE, BACKOFF_LIMIT, LEASE, REQUESTED, TERMINAL_TRIES, WorkRecords
+from stream_assets.lake.store import Lake
+from stream_assets.testing.lakes import DAY, NOW, WINDOWS
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def work(lake: Lake) -> WorkRecords:
+    return lake.ledger.work
+
+
+def a_work(*tables: str) -> Work:
+    return Work("every_5_min", "5 min", WINDOWS[0], tables, is_catch_up=False, reason="because")
+
+
+def test_a_request_is_in_flight_until_nobody_begins_it(work: WorkRecords) -> None:
+    lease = work.request(a_work("events"), NOW)
+    assert [f.tables for f in work.in_flight(NOW)] == [("events",)]
+    assert work.is_in_flight(lease.id, NOW + REQUESTED - SECOND)
+    assert not work.is_in_flight(lease.id, NOW + REQUESTED)
+    assert work.in_flight(NOW + REQUESTED) == ()
+
+
+def test_work_is_in_flight_while_it_gives_signs_of_life(work: WorkRecords) -> None:
+    asked = work.request(a_work("events"), NOW)
+    running = work.begin(asked.id, "every_5_min", "5 min", ("events",), WINDOWS[0], NOW)
+    assert running.id == asked.id
+    at = NOW
+    for _ in range(10):
+        at += LEASE / 3
+        work.renew(running, at)
+    assert work.is_in_flight(running.id, at + LEASE - SECOND)
+    assert not work.is_in_flight(running.id, at + LEASE)
+    work.finish(running, "events", at)
+    assert not work.is_in_flight(running.id, at)
+    work.renew(running, at)
+    assert work.in_flight(at) == ()
+
+
+def test_steps_of_one_run_keep_it_in_flight_until_the_last(work: WorkRecords) -> None:
+    asked = work.request(a_work("events", "dashboard"), NOW)
+    for table, left in (("events", [("dashboard",)]), ("dashboard", [])):
+        step = work.begin(asked.id, "every_5_min", "5 min", (table,), WINDOWS[0], NOW)
+        work.finish(step, table, NOW, cpu_seconds=1.5)
+        assert [f.tables for f in work.in_flight(NOW)] == left
+    (row,) = work.recent()
+    assert (row.state, row.cpu_seconds, row.tables) == ("done", 3.0, ("events", "dashboard"))
+
+
+def test_a_failed_step_frees_the_work(work: WorkRecords) -> None:
+    asked = work.request(a_work("events", "dashboard"), NOW)
+    step = work.begin(asked.id, "every_5_min", "5 min", ("events",), WINDOWS[0], NOW)
+    work.finish(step, "events", NOW, error="boom")
+    assert work.in_flight(NOW) == ()
+    (row,) = work.recent()
+    assert (row.state, row.error) == ("failed", "boom")
+
+
+def test_work_by_hand_needs_no_request(work: WorkRecords) -> None:
+    for unknown in (None, 99):
+        lease = work.begin(unknown, "by hand", "day", ("events_daily",), DAY, NOW)
+        assert work.is_in_flight(lease.id, NOW)
+
+
+def test_transient_failures_are_tried_for_ever_ever_more_slowly(work: WorkRecords) -> None:
+    at, waits = NOW, list[timedelta]()
+    for tries in range(1, 30):
+        failure = work.fail("events", WINDOWS[0], "away", at, transient=True)
+        assert failure.next_try_at is not None
+        waits.append(failure.next_try_at - at)
+        assert (failure.tries, failure.is_paused) == (tries, False)
+        at = failure.next_try_at
+    assert waits == sorted(waits)
+    assert (waits[0], waits[1], waits[-1]) == (30 * SECOND, 60 * SECOND, BACKOFF_LIMIT)
+
+
+def test_a_terminal_failure_pauses_after_three(work: WorkRecords) -> None:
+    failures = [work.fail("events", WINDOWS[0], "wrong", NOW, transient=False, code="a") for _ in range(TERMINAL_TRIES)]
+    assert [f.is_paused for f in failures] == [False, False, True]
+    assert work.fail("events", WINDOWS[0], "wrong", NOW, transient=False, code="b").tries == 1
+
+
+def test_an_outage_does_not_count_as_tries_of_what_is_wrong(work: WorkRecords) -> None:
+    for _ in range(5):
+        work.fail("events", WINDOWS[0], "away", NOW, transient=True)
+    assert not work.fail("events", WINDOWS[0], "wrong", NOW, transient=False).is_paused
+
+
+def test_failures_are_kept_by_partition_until_they_are_mended(lake: Lake, work: WorkRecords) -> None:
+    kept = [work.fail("events", w, "away", NOW, transient=True, upto=w.end) for w in WINDOWS[:3]]
+    assert work.failures() == {"events": tuple(kept)}
+    assert work.failures()["events"][0] == Failure(
+        WINDOWS[0], "away", 1, NOW, NOW + 30 * SECOND, True, "", WINDOWS[0].end
+    )
+    assert work.clear_failures("events", WINDOWS[1]) == 1
+    assert work.clear_failures("events", WINDOWS[1]) == 0
+    with lake.ledger.transaction():
+        lake.ledger.settle("events", WINDOWS[2], NOW)
+    assert work.failures() == {"events": (kept[0],)}
+
+
+def test_an_automation_is_awake_while_it_looks_every_few_minutes(work: WorkRecords) -> None:
+    work.tick("heal", NOW)
+    work.tick("heal", NOW + AWAKE)
+    assert work.ticks()["heal"] == (NOW + AWAKE, NOW)
+    later = NOW + 2 * AWAKE + SECOND
+    work.tick("heal", later)
+    assert work.ticks()["heal"] == (later, later)
+
+
+def test_a_pause_is_remembered_and_lifted(lake: Lake) -> None:
+    sources = lake.ledger.sources
+    assert sources.meet("dashboard", "code", code_stated=False, seq=3, now=NOW) is None
+    sources.pause("dashboard", NOW)
+    assert sources.consumers()["dashboard"].paused_at == NOW
+    sources.pause("dashboard", None)
+    known = sources.consumers()["dashboard"]
+    assert (known.paused_at, known.first_seen, known.reconciled_seq) == (None, NOW, 3)
+
+
+def test_a_place_is_held_as_long_as_it_is_kept(work: WorkRecords) -> None:
+    place = work.take_place("events", 1, NOW, LEASE)
+    assert place is not None
+    work.keep_place(place, NOW + LEASE / 2, LEASE)
+    assert work.take_place("events", 1, NOW + LEASE, LEASE) is None
+    assert work.take_place("events", 1, NOW + LEASE * 1.5, LEASE) is not None
+
+
+def test_source_files_are_remembered_by_look(lake: Lake) -> None:
+    sources = lake.ledger.sources
+    sources.remember_files("events", [("a", "1"), ("b", "1")])
+    sources.remember_files("events", [("b", "2")])
+    sources.remember_files("other", [("a", "x")])
+    assert sources.files("events") == {"a": ("1", 1), "b": ("2", 2)}
+    sources.forget_files("events", ["a", "never"])
+    assert set(sources.files("events")) == {"b"}
