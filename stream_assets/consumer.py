@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
-from stream_assets.core.declaration import Consumer, Form, check_consumer
+from stream_assets.core.declaration import WINDOW, Consumer, Form, check_consumer
 from stream_assets.core.freshness import parse_duration
 from stream_assets.core.window import Grain
 from stream_assets.errors import DeclarationError
 
 _FORMS: dict[str, Form] = {"DataFrame": "pandas", "Table": "arrow", "DuckDBPyRelation": "duckdb"}
-_WINDOW = "TimeWindow"
+_TIME_WINDOW = "TimeWindow"
 
 
 def consumer(
@@ -65,7 +65,7 @@ def consumer(
             grain=cast("Grain", grain),
             inputs=tuple(forms),
             forms=forms,
-            code_version=code_version,
+            code_version=code_version or None,
             wants_window=wants_window,
             grace=parse_duration(grace, what=f"consumer {name!r}: grace") if grace else None,
             lookback=back,
@@ -94,12 +94,12 @@ def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Form], bool]:
                 f"consumer {function.__name__!r}: parameter {str(parameter)!r} names nothing that could be read: inputs are "
                 "passed by name, one parameter each"
             )
-        if name == "window":
+        if name == WINDOW:
             wants_window = True
-        elif kind == _WINDOW:
+        elif kind == _TIME_WINDOW:
             raise DeclarationError(
-                f"consumer {function.__name__!r}: parameter {name!r} is annotated {_WINDOW}: the partition's window goes to a "
-                "parameter named 'window'"
+                f"consumer {function.__name__!r}: parameter {name!r} is annotated {_TIME_WINDOW}: the partition's window goes "
+                f"to a parameter named {WINDOW!r}"
             )
         elif parameter.annotation is inspect.Parameter.empty or kind in _FORMS:
             forms[name] = _FORMS.get(kind, "pandas")

@@ -77,8 +77,10 @@ def _names(value: Any, project: str) -> Iterator[tuple[str, Any]]:
     """Yield what a function or class names outside itself: globals, closed-over values, attributes of modules."""
     if isinstance(value, type):
         yield from ((base.__name__, base) for base in value.__bases__)
-        for member in vars(value).values():
-            yield from _names(getattr(member, "__func__", getattr(member, "fget", member)), project)
+        methods = (getattr(m, "__func__", getattr(m, "fget", m)) for m in vars(value).values())
+        for method in methods:
+            if isinstance(method, FunctionType):
+                yield from _names(method, project)
     if not isinstance(value, FunctionType):
         return
     yield from ((f"default {n}", default) for n, default in enumerate(value.__defaults__ or ()))

@@ -20,6 +20,8 @@ Form = Literal["pandas", "arrow", "duckdb"]
 """How a parameter arrives: `pd.DataFrame`, `pa.Table` or a lazy `duckdb.DuckDBPyRelation`."""
 
 DAILY_SUFFIX = "_daily"
+WINDOW = "window"
+"""The parameter that receives the partition's window, and so no name of a table."""
 GRACE = timedelta(minutes=2)
 """What queueing and running may take when a consumer of the micro-batch lane states no grace."""
 
@@ -288,4 +290,8 @@ def _check_name(what: str, name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
         raise DeclarationError(
             f"{what} name {name!r} cannot be a folder and an asset: use up to 63 of a-z, 0-9 and _, beginning with a letter"
+        )
+    if name == WINDOW:
+        raise DeclarationError(
+            f"{what} name {name!r} cannot be read: that parameter receives the partition's window. Rename it"
         )

@@ -112,7 +112,7 @@ class Consume:
                 touched=lambda said: self._touched(current, said), read_at=read_at,
             )  # fmt: skip
         except pa.ArrowException as error:
-            where = f"consumer {self._consumer.name!r}, partition {self._key(receipt.span)}"
+            where = self._where(receipt.span)
             raise ConsumerError(f"{where}: Parquet cannot hold what it returned: {error}") from error
 
     def _hull(self, partitions: list[TimeWindow]) -> TimeWindow:
@@ -139,14 +139,17 @@ class Consume:
         read = lookback_span(partition, self._table, self._rule.first(self._table), site.lake.calendar)
         covered = self._covered(partition, read, upto)
         wanted = covered | (Intervals.of(read) - Intervals.of(partition))
-        arguments = {i: inputs.argument(i, read, wanted & self._readable[i]) for i in consumer.inputs}
+        try:
+            arguments = {i: inputs.argument(i, read, wanted & self._readable[i]) for i in consumer.inputs}
+        except LakeError as error:
+            raise LakeError(f"{self._where(partition)}: {error}") from error
         table = self._call(partition, arguments)
         current = next(iter(site.ledger.current(consumer.name, partition)), None)
         receipt = Receipt(
             consumer.name, partition, (current.revision if current else 0) + 1, table.num_rows,
             self._digest(table, partition), covered, site.clock.now(),
             inputs={i: str(self._fingerprint(i, read, wanted)) for i in consumer.inputs},
-            inputs_seq=inputs.seq, code=consumer.code, reason=self._reason, run_id=self._run_id,
+            inputs_seq=inputs.seq, code=consumer.code, reason=self._why(partition), run_id=self._run_id,
         )  # fmt: skip
         return current, table, receipt
 
@@ -193,12 +196,12 @@ class Consume:
         try:
             return digest(table, skip=())
         except (pa.ArrowException, TypeError) as error:
-            where = f"consumer {self._consumer.name!r}, partition {self._key(partition)}"
+            where = self._where(partition)
             raise ConsumerError(f"{where}: it returned values of a type that the lake cannot keep: {error}") from error
 
     def _call(self, partition: TimeWindow, inputs: dict[str, Any]) -> pa.Table:
         consumer = self._consumer
-        where = f"consumer {consumer.name!r}, partition {self._key(partition)}"
+        where = self._where(partition)
         before = {name: kept(argument) for name, argument in inputs.items()}
         arguments = {**inputs, "window": partition} if consumer.wants_window else inputs
         try:
@@ -268,6 +271,14 @@ class Consume:
             return fit(table.select(declared.names), declared)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise ConsumerError(f"{where}: what it returned does not fit its schema: {error}") from error
+
+    def _why(self, partition: TimeWindow) -> str:
+        """Return why a partition is made: its inputs changed, or what is said of the whole run."""
+        reopened = self._state.table(self._consumer.name).reopened
+        return next((r.reason for r in reopened if r.span.overlaps(partition)), self._reason)
+
+    def _where(self, partition: TimeWindow) -> str:
+        return f"consumer {self._consumer.name!r}, partition {self._key(partition)}"
 
     def _key(self, partition: TimeWindow) -> str:
         return self._site.lake.calendar.key(partition, self._table.grain)

@@ -61,10 +61,9 @@ def changed(argument: Any, before: Any) -> str | None:
 
 
 def _is_same(column: Any, before: Any) -> bool:
-    plain = isinstance(column.dtype, np.dtype) and isinstance(before.dtype, np.dtype)
-    if plain and np.may_share_memory(column.to_numpy(), before.to_numpy()):
-        return True
-    return bool(column.equals(before))
+    is_plain = isinstance(column.dtype, np.dtype) and isinstance(before.dtype, np.dtype)
+    is_shared = is_plain and np.may_share_memory(column.to_numpy(), before.to_numpy())
+    return is_shared or bool(column.equals(before))
 
 
 def from_result(result: Any, where: str) -> pa.Table:

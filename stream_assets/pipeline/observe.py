@@ -100,6 +100,7 @@ def _look_at_inputs(site: Site, consumer: Consumer, now: datetime) -> None:
 def _reconcile(site: Site, consumer: Consumer, since: int, coverage: Intervals, now: datetime) -> None:
     table = site.declarations.tables[consumer.name]
     calendar = site.lake.calendar
+    failures = site.ledger.work.failures().get(consumer.name, ())
     for name in consumer.inputs:
         tables = (name, site.declarations.stream(name).daily) if site.declarations.is_stream(name) else (name,)
         for input_table in tables:
@@ -109,6 +110,11 @@ def _reconcile(site: Site, consumer: Consumer, since: int, coverage: Intervals, 
                     later = Intervals.of(reach(span, table, calendar)) - partitions
                     for hit in (Intervals.of(span) | later) & coverage:
                         _reopen_older(site, consumer, hit, seq, f"{name} changed", now)
+                    for failure in failures:
+                        # What a failure was made from is no longer that: it is worth another try.
+                        end = failure.upto or failure.span.end
+                        if (Intervals.of(span) | later).clip(TimeWindow(failure.span.start, end)):
+                            site.ledger.work.clear_failures(consumer.name, failure.span)
 
 
 def _reopen_older(site: Site, consumer: Consumer, hit: TimeWindow, seq: int, reason: str, now: datetime) -> None:

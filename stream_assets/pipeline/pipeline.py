@@ -31,12 +31,14 @@ class Running:
     Attributes:
         request: id of the request in the ledger.
         is_planned: whether the planner asked for it: then only what is due is made, the rest is confirmed.
+        accepts_loss: whether somebody has said that events which the source no longer has may go.
     """
 
     lease: Lease
     run_id: str
     reason: str
     is_planned: bool
+    accepts_loss: bool = False
 
     @property
     def request(self) -> int:
@@ -151,7 +153,14 @@ class Pipeline:
 
     @contextmanager
     def running(
-        self, table: str, span: TimeWindow, *, request: int | None = None, run_id: str = "command", reason: str = ""
+        self,
+        table: str,
+        span: TimeWindow,
+        *,
+        request: int | None = None,
+        run_id: str = "command",
+        reason: str = "",
+        accepts_loss: bool = False,
     ) -> Iterator[Running]:
         """Hold a lease on the filling of one table, as a step of requested work or on its own."""
         ledger = self.lake.ledger.work
@@ -161,7 +170,7 @@ class Pipeline:
         error: str | None = None
         try:
             with signs_of_life(lambda: ledger.renew(lease, self.clock.now())):
-                yield Running(lease, run_id, reason or "asked by a person", request is not None)
+                yield Running(lease, run_id, reason or "asked by a person", request is not None, accepts_loss)
         except BaseException as raised:
             error = str(raised) or type(raised).__name__
             raise
@@ -187,7 +196,7 @@ class Pipeline:
             # What this very work holds in flight is due all the same.
             due = (
                 Rule(self.declarations, replace(state, in_flight=()), self.calendar, self.clock.now())
-                .due(target)
+                .due(target, at_once=True)
                 .clip(span)
             )
         outcomes = self._fill(target, due, running, state, progress)
@@ -206,7 +215,7 @@ class Pipeline:
             return work.partitions(due, upto=horizon.upto if running.is_planned else None)
         stream = target.stream
         assert stream is not None
-        ingest = Ingest(self.site, stream, running.run_id, running.reason, progress)
+        ingest = Ingest(self.site, stream, running.run_id, running.reason, progress, accepts_loss=running.accepts_loss)
         if target.grain == "5 min":
             return self._fill_windows(ingest, target, due, progress)
         sealed = state.table(stream.daily).coverage

@@ -116,4 +116,4 @@ def _held_by(site: Site, state: LedgerState, consumer: Consumer, through: dateti
         return ""
     ends = {s: delivered(s, site.declarations, state).unbroken_from(max(state.start, through - _DAY)) for s in streams}
     slowest = min(ends, key=lambda s: ends[s])
-    return slowest if ends[slowest] <= through or len(set(ends.values())) > 1 else ""
+    return slowest if ends[slowest] <= through and len(set(ends.values())) > 1 else ""

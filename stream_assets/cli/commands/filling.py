@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from stream_assets.core.window import TimeWindow
 
 
-def fill_spans(session: Session, table: str, spans: Sequence[TimeWindow], reason: str, nothing: str = "") -> bool:
+def fill_spans(
+    session: Session,
+    table: str,
+    spans: Sequence[TimeWindow],
+    reason: str,
+    nothing: str = "",
+    *,
+    accepts_loss: bool = False,
+) -> bool:
     """Fill each of `spans` under a lease of its own, and give the facts; whether nothing failed."""
     from stream_assets.cli.facts.work import report_facts
     from stream_assets.cli.show.work import show_filled
@@ -27,7 +35,7 @@ def fill_spans(session: Session, table: str, spans: Sequence[TimeWindow], reason
             began = time.perf_counter()
             facts = {"tables": [table], **partitions(pipeline.calendar, span, grain)}
             shown.begin(table, facts["partitions"])
-            with pipeline.running(table, span, reason=reason) as running:
+            with pipeline.running(table, span, reason=reason, accepts_loss=accepts_loss) as running:
                 report = pipeline.fill(table, span, running, progress=shown.step)
             seconds = round(time.perf_counter() - began, 3)
             works.append({**facts, "seconds": seconds, "reports": [report_facts(report, pipeline)]})

@@ -94,12 +94,15 @@ class Rule:
         """Return the start of the first partition that `table` can have."""
         return self.state.windows_from if table.grain == "5 min" else self.state.start
 
-    def due(self, table: Table, extra: Mapping[str, Intervals] = MappingProxyType({})) -> Intervals:
+    def due(
+        self, table: Table, extra: Mapping[str, Intervals] = MappingProxyType({}), *, at_once: bool = False
+    ) -> Intervals:
         """Return the partitions of `table` that are due, in flight and blocked ones left out.
 
         Args:
             table: the table asked about.
             extra: spans of inputs that the same run fills before this table's turn, by stream or consumer.
+            at_once: whether what was reopened since the last boundary counts too: a run that has begun takes it along.
         """
         known = self.state.table(table.name)
         wanted = self.wanted(table)
@@ -108,12 +111,12 @@ class Rule:
         lacking = wanted - known.coverage
         if table.stream and not table.is_days_of_stream:
             lacking -= self.state.table(table.stream.daily).coverage
-        again = (self._reopened(table, known) | known.outdated) & wanted
+        again = (self._reopened(table, known, at_once=at_once) | known.outdated) & wanted
         if not lacking and not again:
             return Intervals()
         there = self._available(table, self._whole(table, lacking | again) & wanted, extra)
         new = there & lacking
-        found = self._whole(table, new | (again & there)) - self._in_flight(table)
+        found = self._whole(table, new | (again & there)) - self.in_flight(table)
         waiting = [
             f for f in known.failures if self._blocks(f, table.consumer.code if table.consumer else "", known, new)
         ]
@@ -156,21 +159,21 @@ class Rule:
     def _readable(self, name: str, extra: Mapping[str, Intervals]) -> Intervals:
         return delivered(name, self.declarations, self.state) | extra.get(name, Intervals())
 
-    def _reopened(self, table: Table, known: TableState) -> Intervals:
+    def _reopened(self, table: Table, known: TableState, *, at_once: bool) -> Intervals:
         ahead = self.horizon(table)
         settling = self.declarations.settling(table.stream.name if table.stream else table.name)
         spans: list[TimeWindow] = []
         for item in known.reopened:
             if item.not_before > self.now:
                 continue
-            is_open = item.span.end > ahead.open_from
             # In the open day it rides the next run of the cadence: a boundary must have settled since.
-            if is_open and not table.is_days_of_stream and item.since >= ahead.upto + settling:
-                continue
-            spans.append(item.span)
+            waits = not at_once and not table.is_days_of_stream and item.since >= ahead.upto + settling
+            end = min(item.span.end, max(item.span.start, ahead.open_from)) if waits else item.span.end
+            spans.append(TimeWindow(item.span.start, end))
         return Intervals.union_of(spans)
 
-    def _in_flight(self, table: Table) -> Intervals:
+    def in_flight(self, table: Table) -> Intervals:
+        """Return the partitions of `table` that others are about to make."""
         spans = (w.span for w in self.state.in_flight if table.name in w.tables)
         return self._whole(table, Intervals.union_of(spans))
 

@@ -109,7 +109,10 @@ class _Planner:
             return Intervals()
         if table.grain == "day":
             owner = max(running, key=lambda c: (running[c], -c.step))
-            return Intervals(tuple(d for d in due if d.end > ahead.open_from)) if owner == cadence else Intervals()
+            hull = due.hull
+            if owner != cadence or hull is None:
+                return Intervals()
+            return due.clip(TimeWindow(ahead.open_from, max(ahead.open_from, hull.end)))
         first = max([ahead.open_from, *(b for c, b in running.items() if c < cadence)])
         return due.clip(TimeWindow(first, max(first, running[cadence])))
 
@@ -234,26 +237,26 @@ class _Planner:
             if not need:
                 # The tables share no range: the first one goes alone.
                 names, need, everywhere = names[:1], rest[names[0]], allowed[names[0]]
-            for part in everywhere:
-                hull = need.clip(part).hull
-                if hull:
-                    ranges.append((hull, [n for n in names if rest[n].clip(hull)]))
-            done = Intervals.union_of(r for r, _ in ranges)
-            rest = {n: s - done if n in names else s for n, s in rest.items()}
+            hulls = [hull for part in everywhere if (hull := need.clip(part).hull)]
+            ranges += [(hull, [n for n in names if rest[n].clip(hull)]) for hull in hulls]
+            # What one run has been given is no part of another one's range.
+            for name in names:
+                rest[name] -= Intervals.union_of(hulls)
+                allowed[name] -= Intervals.union_of(hulls)
         return [
             Work(automation, grain, span, tuple(names), is_catch_up, self._reason(names, due, span))
             for span, names in sorted(ranges, key=lambda r: r[0])
         ]
 
     def _sealed(self, name: str) -> Intervals:
+        """Return what a hull may pass over: whole partitions that are sealed, and that no other run is about to make again."""
         table = self.declarations.tables[name]
         coverage = delivered(table.stream.name, self.declarations, self.state) if table.stream else None
         if coverage is None or table.is_days_of_stream:
             coverage = self.state.table(name).coverage
         if table.grain == "day":
-            # A hull may only pass over whole days.
-            return _whole_days(coverage, self.calendar)
-        return coverage
+            coverage = _whole_days(coverage, self.calendar)
+        return coverage - self.rule.in_flight(table)
 
     def _reason(self, names: Iterable[str], due: dict[str, Intervals], span: TimeWindow) -> str:
         parts: list[str] = []

@@ -76,7 +76,6 @@ class Database:
             )  # fmt: skip
             connection.row_factory = Row
             # Several that make one ledger at once may collide here, and SQLite does not wait for this change by itself.
-            connection.execute("pragma locking_mode=normal")
             if connection.execute("pragma journal_mode").fetchone()[0] != "wal":
                 connection.execute("begin immediate").connection.execute("commit")
                 connection.execute("pragma journal_mode=wal")

@@ -13,8 +13,9 @@ from stream_assets.core.window import TimeWindow
 from stream_assets.errors import LakeError
 from stream_assets.events.hashing import digest, hash_rows
 from stream_assets.events.schema import EVENT_ID
-from stream_assets.pipeline.ingest import Read, WindowContent
+from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.observe import observe
+from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.verify.difference import Difference, Findings
 
 MOST_IDS = 10

@@ -1,0 +1,94 @@
+"""What was read of a window, and what the receipts of windows and days say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stream_assets.core.digest import Digest
+from stream_assets.core.receipt import Latency, WindowFact
+from stream_assets.core.window import TimeWindow
+from stream_assets.events.schema import EVENT_TIME
+
+
+@dataclass(frozen=True, slots=True)
+class WindowContent:
+    """The events of one window as they are published, and what was left out."""
+
+    window: TimeWindow
+    table: pa.Table
+    digest: Digest
+    duplicates: int
+    rejected: int
+    rows_read: int
+
+    @property
+    def fact(self) -> WindowFact:
+        """What a day's receipt says of the window."""
+        return WindowFact(self.window.start, self.table.num_rows, self.digest, self.duplicates, self.rejected)
+
+
+def latency_of(table: pa.Table, at: datetime) -> Latency | None:
+    """Return how long the events of `table` waited from event time to `at`, in seconds."""
+    if not table.num_rows:
+        return None
+    micros = table.column(EVENT_TIME).cast(pa.int64()).to_numpy()
+    waited = at.timestamp() - micros / 1e6
+    p50, p95, most = np.percentile(waited, [50, 95, 100])
+    return Latency(round(float(p50), 3), round(float(p95), 3), round(float(most), 3))
+
+
+def bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
+    """Return the first and the last event time of `table`."""
+    if not table.num_rows:
+        return None, None
+    found: Any = pc.min_max(table.column(EVENT_TIME)).as_py()
+    return found["min"], found["max"]
+
+
+class DaySummary:
+    """What a day's receipt says, gathered while its windows pass by."""
+
+    def __init__(self) -> None:
+        self.facts: list[WindowFact] = []
+        self.rows = self.duplicates = self.rejected = self.rows_read = 0
+        self.first: datetime | None = None
+        self.last: datetime | None = None
+        self._waits: list[tuple[int, Latency]] = []
+
+    def add(self, content: WindowContent, at: datetime) -> None:
+        """Count one window of the day in; windows come in order. `at`: when it becomes queryable."""
+        self.facts.append(content.fact)
+        self.rows += content.table.num_rows
+        self.duplicates += content.duplicates
+        self.rejected += content.rejected
+        self.rows_read += content.rows_read
+        first, last = bounds(content.table)
+        self.first = self.first or first
+        self.last = last or self.last
+        waited = latency_of(content.table, at)
+        if waited:
+            self._waits.append((content.table.num_rows, waited))
+
+    @property
+    def latency(self) -> Latency | None:
+        """Median of the windows' medians and 95th percentiles, weighted by rows; the maximum is exact."""
+        if not self._waits:
+            return None
+        weights = [rows for rows, _ in self._waits]
+        return Latency(
+            _weighted_median([w.p50 for _, w in self._waits], weights),
+            _weighted_median([w.p95 for _, w in self._waits], weights),
+            max(w.max for _, w in self._waits),
+        )
+
+
+def _weighted_median(values: list[float], weights: list[int]) -> float:
+    order = np.argsort(values)
+    running = np.cumsum(np.asarray(weights)[order])
+    return float(np.asarray(values)[order][np.searchsorted(running, running[-1] / 2)])
