@@ -1,4 +1,7 @@
-"""What the README says is so: its commands and its Python run, and what it names is there."""
+"""What the README says is so: its commands and its Python run, and what it names is there.
+
+Not run here, but checked for names and form: `make`, `dg launch`, the flights (acceptance tests fill them), cron, Airflow.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stream_assets.lake.store import Lake
-from stream_assets.testing.lakes import NOW, PROMISES, LakeCase, register, registered
+from stream_assets.testing.lakes import PROMISES, LakeCase, register, registered
+from stream_assets.testing.partitions import NOW
 
 
 @register("local folder")

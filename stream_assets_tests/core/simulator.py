@@ -253,7 +253,7 @@ class World:
         table = self.declarations.tables[name]
         state = replace(self.state(), in_flight=())
         rule = Rule(self.declarations, state, self.calendar, self.now)
-        due = rule.due(table).clip(asked)
+        due = rule.due(table, at_once=True).clip(asked)
         partitions = [p for s in due for p in self.calendar.partitions(s, table.grain)]
         if table.stream and table.grain == "5 min":
             self.reads += due

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -44,7 +45,7 @@ def test_boundaries_begin_anew_at_every_local_midnight(cadence: Cadence, where: 
     calendar, day = Calendar(where[0]), Calendar(where[0]).day(where[1])
     found = boundaries(cadence, day.start, day.end, calendar)
     assert (found[0], found[-1]) == (day.start, day.end)
-    steps = [b - a for a, b in zip(found, found[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(found)]
     assert set(steps[:-1]) <= {cadence.step}
     assert timedelta(0) < steps[-1] <= cadence.step
 

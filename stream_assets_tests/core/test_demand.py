@@ -31,7 +31,7 @@ def test_a_stream_read_every_15_and_every_20_minutes_gets_both_sets_of_boundarie
     assert filled == [15, 20, 30, 40, 45, 0]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.lists(st.integers(1, 36), min_size=1, max_size=4, unique=True))
 def test_whatever_cadences_share_a_stream_each_consumer_keeps_its_promise(windows: list[int]) -> None:
     consumers = [consumer(f"every_{n}", f"{5 * n} min", "5 min" if n % 2 else "day") for n in windows]

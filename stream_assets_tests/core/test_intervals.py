@@ -32,7 +32,7 @@ def is_canonical(found: Intervals) -> bool:
 @given(lists)
 def test_a_union_holds_what_its_parts_hold_whatever_their_order(parts: list[TimeWindow]) -> None:
     union = Intervals.union_of(parts)
-    assert model(union.spans) == model(parts)  # type: ignore[arg-type]
+    assert model(union.spans) == model(parts)
     assert union == Intervals.of(*reversed(parts))
     assert is_canonical(union)
 

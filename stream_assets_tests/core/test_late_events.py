@@ -32,6 +32,7 @@ def test_in_the_open_day_it_waits_for_the_next_run_and_rides_it() -> None:
     ]
     assert world.reads == [span("2026-03-10T09:00", "2026-03-10T09:05"), span("2026-03-10T14:00", "2026-03-10T14:05")]
     assert content(world, "events", "2026-03-10T09:00") == 1
+    assert content(world, "dashboard", "2026-03-10T09:00") == 1
 
 
 def test_it_reaches_every_consumer_of_the_open_day() -> None:

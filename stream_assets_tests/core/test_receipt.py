@@ -21,7 +21,7 @@ DAY = span("2026-03-10", "2026-03-11")
 counts = st.integers(0, 10**9)
 texts = st.text(max_size=8)
 digests = st.builds(Digest, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
-instants = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+instants = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 windows = st.integers(-1000, 10**7).map(lambda n: EPOCH + n * GRID)
 seconds = st.floats(0, 1e6, allow_nan=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets_tests.core.simulator import DAY, DEFAULT, HOUR, MINUTE, World, at, consumer, span
@@ -193,3 +194,29 @@ def test_work_says_why() -> None:
         world.plan().works[0].reason
         == "events: late; alerts: 1 window not there yet; dashboard: 1 window not there yet"
     )
+
+
+def test_a_stream_that_is_wanted_further_by_one_consumer_than_by_another_is_read_once() -> None:
+    """Found by the state machine: the second run's hull went over what the first one had been given."""
+    streams = (StreamSpec("events", timedelta(seconds=30)), StreamSpec("orders", timedelta(minutes=7)))
+    dash, both = consumer("dash", "20 min", "5 min"), consumer("both", "1 hour", "5 min", inputs=("events", "orders"))
+    tail = consumer("tail", "20 min", "5 min", inputs=("orders",))
+    world = World(dash, both, tail, now="2026-03-28T20:03", streams=streams)
+    world.coverage["orders"] = Intervals.of(span("2026-03-28T00:00", "2026-03-28T19:00"))
+    spans = [w.span for w in world.plan().of("every_20_min") if "events" in w.tables]
+    assert not [a for n, a in enumerate(spans) for b in spans[:n] if a.overlaps(b)]
+
+
+def test_a_hull_never_passes_over_what_is_in_flight() -> None:
+    world = steady()
+    world.late_event("2026-03-10T09:00")
+    world.observe()
+    world.now = at("2026-03-10T14:05:31")
+    world.look("every_5_min")  # 09:00 to 14:00, and it takes its time
+    world.late_event("2026-03-10T03:00")
+    world.now = at("2026-03-10T14:10:31")
+    world.observe()
+    world.now = at("2026-03-10T14:15:31")
+    works = world.plan().of("every_5_min")
+    assert works
+    assert not [w for w in works if w.span.overlaps(span("2026-03-10T09:00", "2026-03-10T14:05"))]

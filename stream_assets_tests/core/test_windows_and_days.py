@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_assets.core.window import GRAINS, GRID, Calendar, Grain, TimeWindow, floor_to_grid, utc
@@ -20,7 +21,7 @@ ZONES = [
 MICROSECOND = timedelta(microseconds=1)
 
 zones = st.sampled_from(ZONES)
-instants = st.datetimes(datetime(2015, 1, 2), datetime(2035, 1, 1), timezones=st.just(UTC))
+instants = st.datetimes(datetime(2015, 1, 2), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
 
 @cache
@@ -29,7 +30,7 @@ def clock_changes(zone: str) -> list[date]:
     tz = ZoneInfo(zone)
     noons = [datetime(2015, 1, 1, 12, tzinfo=UTC) + timedelta(days=n) for n in range(20 * 365)]
     days = [n.astimezone(tz) for n in noons]
-    changed = [b.date() for a, b in zip(days, days[1:], strict=False) if a.utcoffset() != b.utcoffset()]
+    changed = [b.date() for a, b in itertools.pairwise(days) if a.utcoffset() != b.utcoffset()]
     return [d + timedelta(days=n) for d in changed for n in (-1, 0)]
 
 
@@ -87,6 +88,7 @@ def test_days_on_which_clocks_change(zone: str, day: str, windows: int) -> None:
     assert len(list(calendar.day(date.fromisoformat(day)).windows())) == windows
 
 
+@settings(max_examples=40)
 @given(days_of_interest())
 def test_keys_are_unique_and_round_trip(where: tuple[str, date]) -> None:
     calendar, day = Calendar(where[0]), where[1]
@@ -105,7 +107,7 @@ def test_partitions_cover_a_span_without_gap_or_overlap(
     span = TimeWindow(start, start + length)
     partitions = Calendar(zone).partitions(span, grain)
     assert all(p.overlaps(span) for p in partitions)
-    assert all(a.end == b.start for a, b in zip(partitions, partitions[1:], strict=False))
+    assert all(a.end == b.start for a, b in itertools.pairwise(partitions))
     assert not partitions if not span else TimeWindow(partitions[0].start, partitions[-1].end).covers(span)
 
 
@@ -160,7 +162,7 @@ def test_instants_are_read_as_people_write_them() -> None:
 
 
 def test_naive_datetimes_are_refused() -> None:
-    naive = datetime(2026, 3, 1)
+    naive = datetime(2026, 3, 1)  # noqa: DTZ001
     for call in (utc, floor_to_grid, Calendar().day_of, lambda t: TimeWindow(t, t)):
         with pytest.raises(UsageError, match="has no time zone"):
             call(naive)

@@ -16,13 +16,23 @@ import pytest
 
 from stream_assets import Project, Stream, build_definitions
 from stream_assets.core.window import TimeWindow
+from stream_assets.defs.names import RANGE_END, RANGE_START, WORK_TAG
 from stream_assets.pipeline import Pipeline
 from stream_assets.pipeline.project import find_consumers
 from stream_assets.sources.synthetic import SyntheticEvents
 from stream_assets.testing import SettableClock
 
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 MEMORY = Path("/dev/shm")
+
+
+@dataclass
+class Tick:
+    """What one look of an automation gave."""
+
+    requests: list[dg.RunRequest]
+    said: str | None
+    cursor: str | None = None
+    events: list[Any] = field(default_factory=list)
 
 
 @dataclass
@@ -62,36 +72,49 @@ class Host:
             instance=self.instance, asset_selection=keys, tags=tags, raise_on_error=False, **options
         )
 
-    def do(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-        """Run what an automation asked for."""
-        return self.execute([k.to_user_string() for k in request.asset_selection or ()], dict(request.tags))
+    def do(self, request: dg.RunRequest) -> bool:
+        """Do what an automation asked for as its run does, without Dagster's events; whether all of it is there."""
+        names = [key.to_user_string() for key in request.asset_selection or ()]
+        table = self.pipeline.table(names[0])
+        first, last = (self.pipeline.calendar.parse_key(request.tags[t], table.grain) for t in (RANGE_START, RANGE_END))
+        span = TimeWindow(first.start, last.end)
+        is_good = True
+        for name in names:
+            with self.pipeline.running(name, span, request=int(request.tags[WORK_TAG])) as running:
+                is_good &= not self.pipeline.fill(name, span, running).failed
+        return is_good
 
     # Automations.
 
-    def tick(self, sensor: str, cursor: str | None = None) -> dg.SensorResult:
-        """Let one sensor look."""
-        context = dg.build_sensor_context(
-            instance=self.instance, cursor=cursor, resources=dict(self.definitions.resources or {}), sensor_name=sensor
-        )
-        result = self.repository.get_sensor_def(sensor)(context)
-        assert isinstance(result, dg.SensorResult)
-        return result
-
-    def turn(self, schedule: str) -> list[dg.RunRequest] | dg.SkipReason:
-        """Let one schedule look."""
-        context = dg.build_schedule_context(
-            instance=self.instance,
-            resources=dict(self.definitions.resources or {}),
+    def tick(self, automation: str, cursor: str | None = None) -> Tick:
+        """Let one automation look."""
+        resources = dict(self.definitions.resources or {})
+        if self.repository.has_sensor_def(automation):
+            sensor = self.repository.get_sensor_def(automation)
+            with dg.build_sensor_context(
+                instance=self.instance, cursor=cursor, resources=resources, sensor_name=automation,
+                repository_def=self.repository,
+            ) as context:  # fmt: skip
+                seen = sensor.evaluate_tick(context)
+            return Tick(list(seen.run_requests or ()), seen.skip_message, seen.cursor, list(seen.asset_events))
+        with dg.build_schedule_context(
+            instance=self.instance, resources=resources, repository_def=self.repository,
             scheduled_execution_time=self.pipeline.clock.now(),
-        )
-        result = self.repository.get_schedule_def(schedule)(context)
-        assert isinstance(result, (list, dg.SkipReason))
-        return result
+        ) as context:  # fmt: skip
+            due = self.repository.get_schedule_def(automation).evaluate_tick(context)
+        return Tick(list(due.run_requests or ()), due.skip_message)
 
     # What can be seen.
 
     def materialized(self, table: str) -> set[str]:
         return set(self.instance.get_materialized_partitions(dg.AssetKey(table)))
+
+    def sealed(self, table: str) -> list[str]:
+        """Return the keys of the partitions that the lake has."""
+        grain = self.pipeline.table(table).grain
+        everything = TimeWindow(self.pipeline.lake.start, self.pipeline.clock.now())
+        current = self.pipeline.lake.ledger.current(table, everything)
+        return [self.pipeline.calendar.key(c.span, grain) for c in current]
 
     def yesterday(self) -> TimeWindow:
         calendar, now = self.pipeline.calendar, self.pipeline.clock.now()
@@ -135,8 +158,8 @@ def project(folder: Path) -> Project:
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
+def instance(folder: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(folder)) as made:
         yield made
 
 
@@ -148,18 +171,18 @@ def host(project: Project, instance: dg.DagsterInstance) -> Host:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SettableClock:
-    """The clock of everything that the test opens from now on: 14:37 of 10 March 2026."""
-    made = SettableClock(datetime(2026, 3, 10, 14, 37, tzinfo=UTC))
+    """The clock of everything that the test opens from now on: 00:37 of 10 March 2026."""
+    made = SettableClock(datetime(2026, 3, 10, 0, 37, tzinfo=UTC))
     monkeypatch.setattr("stream_assets.pipeline.project.SystemClock", lambda: made)
     return made
 
 
 @pytest.fixture
 def hosted(clock: SettableClock, folder: Path, instance: dg.DagsterInstance) -> Callable[..., Host]:
-    """Make a host by the settable clock; each call is another lake."""
+    """Make a host by the settable clock; each call is another lake, that starts today unless told otherwise."""
     count = iter(range(100))
 
-    def make(*consumers: Any, source: Any = None, start: str | None = None, zone: str = "UTC", **options: Any) -> Host:
+    def make(*consumers: Any, source: Any = None, start: str = "2026-03-10", zone: str = "UTC", **options: Any) -> Host:
         source = source or SyntheticEvents(rate=0.05, late_share=0.0, quiet="")
         lake = str(folder / f"lake{next(count)}")
         project = Project(streams=(Stream("events", source=source),), lake=lake, start=start, timezone=zone)

@@ -17,7 +17,7 @@ from stream_assets.events.instants import NO_TIME, NO_ZONE, NULL, UNREADABLE, re
 run_end_encode: Any = vars(pc)["run_end_encode"]
 
 ZONES = st.builds(lambda m: timezone(timedelta(minutes=m)), st.integers(-1439, 1439))
-NAIVE = datetime(1, 1, 3), datetime(9999, 12, 29)
+NAIVE = datetime(1, 1, 3), datetime(9999, 12, 29)  # noqa: DTZ001
 TIMES = st.datetimes(*NAIVE, timezones=ZONES)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stream_assets.lake.store import Lake
-from stream_assets.testing.lakes import NOW, LakeCase
+from stream_assets.testing.lakes import LakeCase
+from stream_assets.testing.partitions import NOW
 
 MEMORY = Path("/dev/shm")
 

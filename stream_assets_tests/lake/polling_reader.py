@@ -13,8 +13,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from stream_assets.testing.lakes import DAY, WINDOWS
+from stream_assets.testing.partitions import DAY, WINDOWS
 from stream_assets_tests.lake.conftest import lake_in
 
 SHOWN = WINDOWS[:4]
@@ -29,7 +30,7 @@ NOT_FOUND = (
     "Cannot open file",
 )
 
-Seen = list[tuple[str, int, int]]
+Seen = list[tuple[Any, Any, int]]
 """Of each window: name, revision, rows."""
 
 
@@ -89,7 +90,7 @@ def read_polars(folder: Path) -> Callable[[], Seen]:
 
     def read() -> Seen:
         frame = pl.scan_parquet(folder / "lake" / "dashboard" / "**" / "*.parquet", hive_partitioning=True)
-        return frame.group_by("window_start", "revision").len().collect().rows()  # type: ignore[return-value]
+        return frame.group_by("window_start", "revision").len().collect().rows()
 
     return read
 

@@ -16,7 +16,7 @@ from stream_assets.errors import Conflict
 from stream_assets.lake.parquet import read_receipt
 from stream_assets.lake.publish import Publisher, sweep
 from stream_assets.lake.store import Lake
-from stream_assets.testing.lakes import DAY, NOW, WINDOWS, events, ids, stage
+from stream_assets.testing.partitions import DAY, NOW, WINDOWS, events, ids, stage
 from stream_assets_tests.lake.conftest import lake_in
 from stream_assets_tests.lake.processes import DIED, killed_at_line, run
 
@@ -117,7 +117,7 @@ def leave_ahead(folder: Path, mark: str) -> None:
             move(staged)
             os.kill(os.getpid(), signal.SIGKILL)
 
-        publisher._move = move_and_die  # type: ignore[method-assign]
+        publisher._move = move_and_die
         publisher.commit()
 
     assert run(lambda: publish(lake_in(folder), mark, ALL, die)) == DIED

@@ -18,7 +18,7 @@ from stream_assets.core.window import Calendar, TimeWindow
 from stream_assets.errors import LakeError
 from stream_assets.lake.ledger import Ledger
 from stream_assets.lake.store import Lake
-from stream_assets.testing.lakes import DAY, NOW, START, WINDOWS, events, publish
+from stream_assets.testing.partitions import DAY, NOW, START, WINDOWS, events, publish
 
 COUNT = 24
 HOUR = WINDOWS[:COUNT]

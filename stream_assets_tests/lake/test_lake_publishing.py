@@ -16,7 +16,7 @@ from stream_assets.core.window import TimeWindow
 from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.publish import KEEP_REPLACED, sweep
 from stream_assets.lake.store import Lake
-from stream_assets.testing.lakes import DAY, NOW, WINDOWS, events, ids, publish, stage
+from stream_assets.testing.partitions import DAY, NOW, WINDOWS, events, ids, publish, stage
 from stream_assets_tests.lake.conftest import lake_in
 from stream_assets_tests.lake.processes import ended, run, start
 
@@ -78,7 +78,7 @@ def test_a_sweep_leaves_alone_what_somebody_holds_or_still_writes(lake: Lake) ->
 
 
 def _assert_swept(lake: Lake, now: object, count: int) -> None:
-    assert sweep(lake.layout, now) == count  # type: ignore[arg-type]
+    assert sweep(lake.layout, now) == count
 
 
 def lake_clock(path: Path) -> object:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from stream_assets.core.window import TimeWindow
 from stream_assets.lake.store import Lake
-from stream_assets.testing.lakes import publish
+from stream_assets.testing.partitions import publish
 from stream_assets_tests.lake.conftest import lake_in
 from stream_assets_tests.lake.polling_reader import READERS, ROWS, SHOWN
 
@@ -79,7 +79,7 @@ def test_a_relation_gives_the_same_rows_however_late_it_is_used(lake: Lake) -> N
 def test_a_relation_unites_columns_by_name_and_cuts_days(lake: Lake) -> None:
     import duckdb
 
-    from stream_assets.testing.lakes import DAY, WINDOWS, events
+    from stream_assets.testing.partitions import DAY, WINDOWS, events
 
     new = events(WINDOWS[0], 2).select(["amount", "event_time", "event_id"])
     new = new.set_column(0, "amount", pa.array([0.5, 1.5])).append_column("coupon", pa.array(["x", None]))

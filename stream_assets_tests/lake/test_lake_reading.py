@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.store import Lake
-from stream_assets.testing.lakes import DAY, WINDOWS, events, ids, publish
+from stream_assets.testing.partitions import DAY, WINDOWS, events, ids, publish
 from stream_assets_tests.lake.conftest import lake_in
 
 HOUR = timedelta(hours=1)
@@ -65,7 +65,7 @@ def test_five_minutes_of_a_day_read_about_one_row_group(lake: Lake, monkeypatch:
     def counted(self: pq.ParquetFile, groups: list[int], columns: list[str], **options: object) -> pa.Table:
         read.append(sum(self.metadata.row_group(g).num_rows for g in groups))
         assert set(columns) == {"amount", "event_time"}
-        return original(self, groups, columns, **options)  # type: ignore[arg-type]
+        return original(self, groups, columns, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
     for number in (0, 17, 59):

@@ -15,7 +15,7 @@ import pytest
 
 from stream_assets.errors import LakeError, LakeUnavailable
 from stream_assets.lake.store import Lake
-from stream_assets.testing.lakes import DAY, NOW, WINDOWS, events, ids, publish, stage
+from stream_assets.testing.partitions import DAY, NOW, WINDOWS, events, ids, publish, stage
 from stream_assets_tests.lake.conftest import lake_in
 from stream_assets_tests.lake.processes import run
 
@@ -132,10 +132,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def noise(count: int) -> pa.Table:
-    rows = events(WINDOWS[0], 1)
-    return pa.concat_tables([rows] * count).set_column(
-        0, "event_id", pa.array([os.urandom(512).hex() for _ in range(count)])
-    )
+    rows = events(WINDOWS[0], 1).take([0] * count)
+    return rows.set_column(0, "event_id", pa.array([os.urandom(512).hex() for _ in range(count)]))
 
 
 def test_a_disk_that_fills_while_staging(small_disk: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from stream_assets.core.planning import Failure, Work
 from stream_assets.lake.ledger.work import AWAKE, BACKOFF_LIMIT, LEASE, REQUESTED, TERMINAL_TRIES, WorkRecords
 from stream_assets.lake.store import Lake
-from stream_assets.testing.lakes import DAY, NOW, WINDOWS
+from stream_assets.testing.partitions import DAY, NOW, WINDOWS
 
 SECOND = timedelta(seconds=1)
 

@@ -54,6 +54,7 @@ class Shop:
     broken: Intervals = Intervals()
     expired_before: datetime = EPOCH
     _added: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    _left: list[tuple[datetime, datetime]] = field(default_factory=list[tuple[datetime, datetime]])
     _mended: list[TimeWindow] = field(default_factory=list[TimeWindow])
 
     # What a test does to it.
@@ -66,6 +67,12 @@ class Shop:
         self._added.append(
             {"event_id": id, "event_time": at, "arrival_time": arrives, "country": country, "amount": amount}
         )
+
+    def move(self, id: str, to: datetime, *, at: datetime) -> None:
+        """Correct the time of an added event: the source names the window that it leaves and the one it enters."""
+        row = next(r for r in self._added if r["event_id"] == id)
+        self._left.append((row["event_time"], at))
+        row |= {"event_time": to, "arrival_time": at}
 
     def break_(self, start: datetime, end: datetime | None = None) -> None:
         """Make one window, or a range, unreadable."""
@@ -104,6 +111,7 @@ class Shop:
             raise SourceUnavailable("the shop does not answer")
         since = datetime.fromisoformat(cursor) if cursor else EPOCH
         seen = [r["event_time"] for r in self._added if since < r["arrival_time"] <= now]
+        seen += [left for left, at in self._left if since < at <= now]
         windows = Intervals.union_of(TimeWindow(t, t + GRID) for t in map(floor_to_grid, seen))
         mended, self._mended = tuple(self._mended), []
         return Arrivals(windows.spans, now.isoformat(), now, mended)

@@ -8,8 +8,9 @@ from stream_assets_tests.scenarios.world import at_freshness, ranges
 
 def test_three_hours_heal_in_one_range_run(world):
     w = world(dashboard, report, now="2026-03-10 03:02", start="2026-03-09")
-    w.ticks(), w.ticks()
-    w.live("03:07").copy()
+    w.ticks()
+    w.ticks()
+    w.live("03:07")
     w.at("06:12")
     assert not w.standing("dashboard").is_kept
     assert ranges(w.ticks()) == ["events+dashboard 03-10 03:05 03-10 06:10"]
@@ -20,7 +21,8 @@ def test_three_hours_heal_in_one_range_run(world):
 
 def test_three_hours_across_midnight(world):
     w = world(dashboard, report, now="2026-03-10 22:32", start="2026-03-09")
-    w.ticks(), w.ticks()
+    w.ticks()
+    w.ticks()
     w.at("2026-03-11 01:32")
     reads = len(w.shop.reads)
     works = w.ticks() + w.ticks()

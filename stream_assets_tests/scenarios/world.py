@@ -77,10 +77,10 @@ class World:
         self.stopped = frozenset(automations)
         return self
 
-    def by_hand(self, table: str, start: str, end: str | None = None) -> Report:
+    def by_hand(self, table: str, start: str, end: str | None = None, *, accepts_loss: bool = False) -> Report:
         """Materialise a range, as a click or the command line does."""
         span = self.pipeline.range(table, start, end)
-        with self.pipeline.running(table, span) as running:
+        with self.pipeline.running(table, span, accepts_loss=accepts_loss) as running:
             return self.pipeline.fill(table, span, running)
 
     def retry(self, table: str) -> int:
