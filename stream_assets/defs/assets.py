@@ -84,6 +84,7 @@ def _fill(
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(str(report))
     if report.failed:
+        pipeline.give_back(running, said(report.failed))
         _report_failure(context, table, pipeline, names, report)
     for outcome in report.outcomes:
         context.add_asset_metadata(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 from uuid import uuid4
 
@@ -49,6 +49,7 @@ class Staged:
         folder: where it lies in staging; its only file is `file`.
         touched: event time whose content is new or other than before.
         read_at: when its inputs were read; what was reopened until then is mended by it.
+        inputs: tables of the lake that it was made from -> event time that was read of each.
     """
 
     receipt: Receipt
@@ -57,6 +58,7 @@ class Staged:
     file: str
     touched: Intervals
     read_at: datetime
+    inputs: Mapping[str, Intervals]
 
 
 class Publisher:
@@ -92,6 +94,11 @@ class Publisher:
     def __len__(self) -> int:
         return len(self._staged)
 
+    @property
+    def tables(self) -> frozenset[str]:
+        """Names of the tables of what is staged."""
+        return frozenset(s.receipt.table for s in self._staged)
+
     def stage(
         self,
         grain: Grain,
@@ -101,6 +108,7 @@ class Publisher:
         *,
         touched: Callable[[Receipt], Intervals],
         read_at: datetime,
+        inputs: Mapping[str, Intervals] = MappingProxyType({}),
     ) -> Receipt:
         """Write a partition into staging, and return its receipt.
 
@@ -111,7 +119,9 @@ class Publisher:
             receipt: called after the last row was written. Its revision is the one to publish: the revision that was
                 read, plus one.
             touched: event time whose content is new or other than before.
-            read_at: when the inputs were read.
+            read_at: when nothing of the inputs had been read yet.
+            inputs: tables of the lake that it was made from -> event time that was read of each. What was published
+                there since the receipt's `inputs_seq` reopens the partition at once.
 
         Raises:
             LakeUnavailable: transient; the disk is full.
@@ -126,7 +136,7 @@ class Publisher:
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-        self._staged.append(Staged(said, grain, folder, name, touched(said), read_at))
+        self._staged.append(Staged(said, grain, folder, name, touched(said), read_at, inputs))
         return said
 
     def _new_folder(self) -> Path:
@@ -139,6 +149,12 @@ class Publisher:
         folder = self._folder / f"{self._folders:06d}"
         folder.mkdir()
         return folder
+
+    def drop(self, receipt: Receipt) -> None:
+        """Take a partition out of staging: it is not published."""
+        staged = next(s for s in self._staged if s.receipt is receipt)
+        self._staged.remove(staged)
+        shutil.rmtree(staged.folder, ignore_errors=True)
 
     def commit(self) -> list[Receipt]:
         """Publish everything staged, in one transaction, and return the receipts. All or nothing.
@@ -161,6 +177,7 @@ class Publisher:
                     self._refuse_other_table()
                     for staged in self._staged:
                         self._refuse_other_revision(staged)
+                        self._refuse_torn_day(staged.receipt)
                     self._record()
                     for staged in self._staged:
                         self._move(staged)
@@ -189,9 +206,20 @@ class Publisher:
             file = (self._target(staged) / staged.file).relative_to(self._layout.root)
             self._ledger.record(staged.receipt, str(file), staged.touched)
             self._ledger.settle(staged.receipt.table, staged.receipt.span, staged.read_at)
+            self._reopen_outdated(staged)
         for table, all_staged in by_table.items():
             covered = Intervals.union_of(c for s in all_staged for c in s.receipt.covered)
             self._ledger.cover(table, [s.receipt.span for s in all_staged], covered)
+
+    def _reopen_outdated(self, staged: Staged) -> None:
+        """Whoever told the ledger's readers of changed inputs meanwhile could not name a partition that was not there yet."""
+        receipt = staged.receipt
+        for table, read in staged.inputs.items():
+            if any(touched & read for _, touched in self._ledger.touched_since(receipt.inputs_seq, table)):
+                for span in receipt.covered:
+                    self._ledger.reopen(
+                        receipt.table, span, f"{table} changed", receipt.committed_at, receipt.committed_at
+                    )
 
     def _target(self, staged: Staged) -> Path:
         return self._layout.partition(staged.receipt.table, staged.grain, staged.receipt.span)
@@ -210,6 +238,29 @@ class Publisher:
                 f"{staged.receipt.table} {staged.receipt.span} was published by another writer after these inputs were read "
                 f"(publication {seq}, read at {staged.receipt.inputs_seq}): the work is planned again"
             )
+
+    def _refuse_torn_day(self, receipt: Receipt) -> None:
+        """While a day of a stream is sealed, each of its windows that has a file of its own has the day's content there."""
+        staged = {(s.receipt.table, s.receipt.span.start): s.receipt for s in self._staged}
+        daily = self._ledger.days_of(receipt.table)
+        stream = self._ledger.stream_of(receipt.table)
+        if daily:
+            days = [d.receipt for d in self._ledger.current(daily, receipt.span) if (daily, d.span.start) not in staged]
+            windows = [receipt]
+        elif stream:
+            days = [receipt]
+            known = self._ledger.current(stream, receipt.span)
+            windows = [staged.get((stream, w.span.start), w.receipt) for w in known]
+        else:
+            return
+        for day in days:
+            facts = {f.start: (f.rows, f.digest) for f in day.windows}
+            for window in windows:
+                if facts.get(window.span.start) != (window.rows, window.digest):
+                    raise Conflict(
+                        f"{window.table} {window.span} and its day {day.table} {day.span} were about to differ, since another "
+                        "writer published one of them meanwhile: the work is planned again"
+                    )
 
     def _move(self, staged: Staged) -> None:
         target = self._target(staged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,34 +15,58 @@ from stream_assets.core.planning import LedgerState, Rule
 from stream_assets.core.planning.due import delivered, lookback_span
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import ConsumerError, LakeError, NotReady, StreamAssetsError, TransientError
+from stream_assets.errors import ConsumerError, LakeError, NotReady, StreamAssetsError, TerminalError, TransientError
 from stream_assets.events.hashing import digest
 from stream_assets.events.schema import RESERVED
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import fit
 from stream_assets.lake.publish import Publisher
+from stream_assets.lake.read import LakeFile
 from stream_assets.pipeline.forms import changed, from_result, kept
 from stream_assets.pipeline.inputs import Inputs
 from stream_assets.pipeline.outcome import Outcome, Progress
+from stream_assets.pipeline.running import Running
 from stream_assets.pipeline.site import Site
 
 PARTITIONS_A_READ = 48
 """Windows whose events are read together and then cut: four hours at once instead of 48 small reads."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A partition as its function gave it.
+
+    Attributes:
+        current: what it was before.
+        read: event time that it was made from, lookback included.
+    """
+
+    current: Current | None
+    table: pa.Table
+    receipt: Receipt
+    read: Intervals
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether it came out as it was."""
+        if self.current is None:
+            return False
+        was, now = self.current.receipt, self.receipt
+        return (was.digest, was.rows, was.covered) == (now.digest, now.rows, now.covered)
+
+
 class Consume:
     """Fills partitions of one consumer."""
 
     def __init__(
-        self, site: Site, consumer: Consumer, state: LedgerState, run_id: str, reason: str, progress: Progress
+        self, site: Site, consumer: Consumer, state: LedgerState, running: Running, progress: Progress
     ) -> None:
         self._site = site
         self._consumer = consumer
         self._table: Table = site.declarations.tables[consumer.name]
         self._state = state
         self._rule = Rule(site.declarations, state, site.lake.calendar, site.clock.now())
-        self._run_id = run_id
-        self._reason = reason
+        self._running = running
         self._progress = progress
         self._readable = {name: delivered(name, site.declarations, state) for name in consumer.inputs}
         self._schema: pa.Schema | None = self._last_schema()
@@ -71,12 +96,20 @@ class Consume:
         return outcomes
 
     def _together(self, partitions: list[TimeWindow], upto: datetime | None) -> list[Outcome]:
-        """Make neighbouring partitions and publish them together; where another writer was first, look and make again."""
+        """Make neighbouring partitions and publish them together; where another writer was first, look and make again.
+
+        Where inputs cannot be read, halves are made until the partition that reads the bad one stands alone.
+        """
         hull = TimeWindow(partitions[0].start, partitions[-1].end)
         try:
             return self._site.planned_again(self._consumer.name, hull, lambda: self._publish(partitions, upto))
-        except StreamAssetsError as error:
+        except TransientError as error:
             return [self._failed(partition, error) for partition in partitions]
+        except TerminalError as error:
+            if len(partitions) == 1:
+                return [self._failed(partitions[0], error)]
+        middle = len(partitions) // 2
+        return [o for half in (partitions[:middle], partitions[middle:]) for o in self._together(half, upto)]
 
     def _publish(self, partitions: list[TimeWindow], upto: datetime | None) -> list[Outcome]:
         site, name = self._site, self._consumer.name
@@ -84,14 +117,13 @@ class Consume:
         inputs = Inputs(site, self._consumer, self._hull(partitions))
         with site.lake.publisher() as publisher:
             for partition in partitions:
-                read_at = site.clock.now()
                 try:
-                    current, table, receipt = self._make(partition, inputs, upto)
-                    if current and self._is_equal(current, receipt) and site.lake.is_whole(current):
-                        outcomes.append(self._unchanged(current, receipt, read_at))
+                    made = self._make(partition, inputs, upto)
+                    if made.is_equal and made.current and site.lake.is_whole(made.current):
+                        outcomes.append(self._unchanged(made.current, made.receipt, inputs.at))
                     else:
-                        self._stage(publisher, current, table, receipt, read_at)
-                except StreamAssetsError as error:
+                        self._stage(publisher, made, inputs.at)
+                except (ConsumerError, NotReady) as error:
                     outcomes.append(self._failed(partition, error))
             outcomes += [Outcome(name, r.span, "published", r) for r in publisher.commit()]
         return sorted(outcomes, key=lambda o: o.span)
@@ -103,26 +135,25 @@ class Consume:
             ledger.settle(current.table, current.span, read_at)
         return Outcome(current.table, current.span, "unchanged", current.receipt)
 
-    def _stage(
-        self, publisher: Publisher, current: Current | None, table: pa.Table, receipt: Receipt, read_at: datetime
-    ) -> None:
+    def _stage(self, publisher: Publisher, made: _Made, read_at: datetime) -> None:
         try:
             publisher.stage(
-                self._table.grain, table.schema, [table], lambda: receipt,
-                touched=lambda said: self._touched(current, said), read_at=read_at,
+                self._table.grain, made.table.schema, [made.table], lambda: made.receipt,
+                touched=lambda said: self._touched(made.current, said), read_at=read_at, inputs=self._tables(made.read),
             )  # fmt: skip
         except pa.ArrowException as error:
-            where = self._where(receipt.span)
+            where = self._where(made.receipt.span)
             raise ConsumerError(f"{where}: Parquet cannot hold what it returned: {error}") from error
 
     def _hull(self, partitions: list[TimeWindow]) -> TimeWindow:
         first = lookback_span(partitions[0], self._table, self._rule.first(self._table), self._site.lake.calendar)
         return TimeWindow(first.start, partitions[-1].end)
 
-    @staticmethod
-    def _is_equal(current: Current, receipt: Receipt) -> bool:
-        was = current.receipt
-        return (was.digest, was.rows, was.covered) == (receipt.digest, receipt.rows, receipt.covered)
+    def _tables(self, read: Intervals) -> dict[str, Intervals]:
+        """Return the tables of the lake that hold what was read: of a stream its windows and its days."""
+        declared = self._site.declarations
+        streams = [declared.stream(name) for name in self._consumer.inputs if declared.is_stream(name)]
+        return dict.fromkeys([*self._consumer.inputs, *(s.daily for s in streams)], read)
 
     def _touched(self, current: Current | None, said: Receipt) -> Intervals:
         """Growth of an open day touches what it added; anything else that changed it touches all of it."""
@@ -132,10 +163,12 @@ class Consume:
         reopened = any(r.span.overlaps(said.span) for r in self._state.table(said.table).reopened)
         return grown if grown and not reopened else said.covered
 
-    def _make(
-        self, partition: TimeWindow, inputs: Inputs, upto: datetime | None
-    ) -> tuple[Current | None, pa.Table, Receipt]:
+    def _make(self, partition: TimeWindow, inputs: Inputs, upto: datetime | None) -> _Made:
         consumer, site = self._consumer, self._site
+        current = next(iter(site.ledger.current(consumer.name, partition)), None)
+        if upto is not None and current:
+            # What readers have been given is not taken away, whoever asked for it.
+            upto = max([upto, *(s.end for s in current.receipt.covered)])
         read = lookback_span(partition, self._table, self._rule.first(self._table), site.lake.calendar)
         covered = self._covered(partition, read, upto)
         wanted = covered | (Intervals.of(read) - Intervals.of(partition))
@@ -144,14 +177,13 @@ class Consume:
         except LakeError as error:
             raise LakeError(f"{self._where(partition)}: {error}") from error
         table = self._call(partition, arguments)
-        current = next(iter(site.ledger.current(consumer.name, partition)), None)
         receipt = Receipt(
             consumer.name, partition, (current.revision if current else 0) + 1, table.num_rows,
             self._digest(table, partition), covered, site.clock.now(),
-            inputs={i: str(self._fingerprint(i, read, wanted)) for i in consumer.inputs},
-            inputs_seq=inputs.seq, code=consumer.code, reason=self._why(partition), run_id=self._run_id,
+            inputs={i: str(_fingerprint(inputs.files[i], read, wanted)) for i in consumer.inputs},
+            inputs_seq=inputs.seq, code=consumer.code, reason=self._why(partition), run_id=self._running.run_id,
         )  # fmt: skip
-        return current, table, receipt
+        return _Made(current, table, receipt, wanted)
 
     def _covered(self, partition: TimeWindow, read: TimeWindow, upto: datetime | None) -> Intervals:
         """Return the windows that the partition is made of: all of a closed one, what is delivered of an open one."""
@@ -181,16 +213,6 @@ class Consume:
         for stream in self._site.declarations.streams_of(self._consumer.name):
             names += [stream, self._site.declarations.stream(stream).daily]
         return ", ".join([*names, *(i for i in self._consumer.inputs if i not in names), self._consumer.name])
-
-    def _fingerprint(self, name: str, read: TimeWindow, wanted: Intervals) -> Digest:
-        """Return the sum of the digests of what was read of one input."""
-        total = Digest()
-        for file in self._site.lake.files(name, read):
-            if file.current.receipt.windows and not file.is_whole:
-                total += Digest.total(f.digest for f in file.current.receipt.windows if wanted.covers(f.window))
-            elif Intervals.of(file.current.span) & wanted:
-                total += file.current.digest
-        return total
 
     def _digest(self, table: pa.Table, partition: TimeWindow) -> Digest:
         try:
@@ -275,7 +297,7 @@ class Consume:
     def _why(self, partition: TimeWindow) -> str:
         """Return why a partition is made: its inputs changed, or what is said of the whole run."""
         reopened = self._state.table(self._consumer.name).reopened
-        return next((r.reason for r in reopened if r.span.overlaps(partition)), self._reason)
+        return next((r.reason for r in reopened if r.span.overlaps(partition)), self._running.reason)
 
     def _where(self, partition: TimeWindow) -> str:
         return f"consumer {self._consumer.name!r}, partition {self._key(partition)}"
@@ -288,3 +310,14 @@ class Consume:
             self._consumer.name, partition, "failed", None, str(error),
             isinstance(error, TransientError), isinstance(error, NotReady),
         )  # fmt: skip
+
+
+def _fingerprint(files: list[LakeFile], read: TimeWindow, wanted: Intervals) -> Digest:
+    """Return the sum of the digests of what was read of one input."""
+    total = Digest()
+    for current in (f.current for f in files if f.current.span.overlaps(read)):
+        if current.receipt.windows and not wanted.covers(current.span):
+            total += Digest.total(f.digest for f in current.receipt.windows if wanted.covers(f.window))
+        elif wanted.clip(current.span):
+            total += current.digest
+    return total

@@ -18,7 +18,11 @@ from stream_assets.events.schema import EVENT_TIME
 
 @dataclass(frozen=True, slots=True)
 class WindowContent:
-    """The events of one window as they are published, and what was left out."""
+    """The events of one window as they are published, and what was left out.
+
+    Attributes:
+        is_fresh: whether the source said so just now; else it was copied from the lake.
+    """
 
     window: TimeWindow
     table: pa.Table
@@ -26,6 +30,7 @@ class WindowContent:
     duplicates: int
     rejected: int
     rows_read: int
+    is_fresh: bool = False
 
     @property
     def fact(self) -> WindowFact:

@@ -19,6 +19,7 @@ from stream_assets.pipeline.content import DaySummary, WindowContent, bounds, la
 from stream_assets.pipeline.loss import refuse_loss
 from stream_assets.pipeline.outcome import Outcome, Progress, State
 from stream_assets.pipeline.reading import Read
+from stream_assets.pipeline.running import Running
 from stream_assets.pipeline.site import Site
 
 WINDOWS_A_COMMIT = 48
@@ -28,24 +29,20 @@ WINDOWS_A_COMMIT = 48
 class Ingest:
     """Fills the windows and the days of one stream."""
 
-    def __init__(
-        self,
-        site: Site,
-        stream: StreamSpec,
-        run_id: str,
-        reason: str,
-        progress: Progress,
-        *,
-        accepts_loss: bool = False,
-    ) -> None:
+    def __init__(self, site: Site, stream: StreamSpec, running: Running, progress: Progress) -> None:
         self._site = site
         self._stream = stream
-        self._run_id = run_id
-        self._reason = reason
+        self._running = running
         self._progress = progress
-        self._accepts_loss = accepts_loss
-        self._reopened = [r for t in (stream.name, stream.daily) for r in site.ledger.reopened().get(t, ())]
+        # What is reopened later than this is not mended by what copies from the lake.
+        self._looked_at = site.clock.now()
+        self._reopened = site.ledger.reopened().get(stream.name, ())
         self._made: dict[TimeWindow, Outcome] = {}
+
+    @property
+    def reopened(self) -> Intervals:
+        """Event time that the source has named as touched since it was sealed."""
+        return Intervals.union_of(r.span for r in self._reopened)
 
     # Windows of the open day.
 
@@ -62,8 +59,10 @@ class Ingest:
 
     def _publish_windows(self, span: TimeWindow) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        with Read(self._site, self._stream, span) as read, self._site.lake.publisher() as publisher:
-            known = {c.span.start: c for c in self._site.ledger.current(self._stream.name, span)}
+        # Before the source is read: who publishes meanwhile may have seen more than this reader.
+        known = self._known(self._stream.name, span)
+        read = Read(self._site, self._stream, span, is_live=self._running.is_planned)
+        with read, self._site.lake.publisher() as publisher:
             for content in read.windows():
                 current = known.get(content.window.start)
                 if current and self._is_equal(current, content):
@@ -71,13 +70,15 @@ class Ingest:
                     continue
                 if current:
                     self._refuse_loss(content)
-                self.stage_window(publisher, content, current, read)
+                self._stage_window(publisher, content, current, read.schema, read.at)
                 if len(publisher) >= WINDOWS_A_COMMIT:
                     outcomes += self._commit(publisher)
             outcomes += self._commit(publisher)
         return sorted(outcomes, key=lambda o: o.span)
 
-    def stage_window(self, publisher: Publisher, content: WindowContent, current: Current | None, read: Read) -> None:
+    def _stage_window(
+        self, publisher: Publisher, content: WindowContent, current: Current | None, schema: pa.Schema, read_at: datetime
+    ) -> None:  # fmt: skip
         """Write one window's own file into staging."""
         first, last = bounds(content.table)
         now = self._site.clock.now()
@@ -85,21 +86,21 @@ class Ingest:
             self._stream.name, content.window, (current.revision if current else 0) + 1, content.table.num_rows,
             content.digest, Intervals.of(content.window), now, content.duplicates, content.rejected,
             content.rows_read, min_event_time=first, max_event_time=last, latency=latency_of(content.table, now),
-            reason=self._why(content.window), run_id=self._run_id,
+            reason=self._why(content.window, current), run_id=self._running.run_id,
         )  # fmt: skip
         publisher.stage(
-            "5 min", read.schema, [content.table], lambda: receipt,
-            touched=lambda said: said.covered, read_at=read.at,
+            "5 min", schema, [content.table], lambda: receipt,
+            touched=lambda said: said.covered, read_at=read_at,
         )  # fmt: skip
 
     def _refuse_loss(self, content: WindowContent) -> None:
-        if not self._accepts_loss:
-            named = Intervals.union_of(r.span for r in self._reopened)
-            refuse_loss(self._site, self._stream, content, named)
+        if not self._running.accepts_loss:
+            refuse_loss(self._site, self._stream, content, self.reopened)
 
-    def _why(self, span: TimeWindow) -> str:
+    def _why(self, span: TimeWindow, current: Current | None) -> str:
         """Return why a partition is made: it was reopened, or what is said of the whole run."""
-        return next((r.reason for r in self._reopened if r.span.overlaps(span)), self._reason)
+        reasons = (r.reason for r in self._reopened if r.span.overlaps(span)) if current else iter(())
+        return next(reasons, self._running.reason)
 
     def _is_equal(self, current: Current, content: WindowContent) -> bool:
         is_same = (current.digest, current.rows) == (content.digest, content.table.num_rows)
@@ -136,7 +137,7 @@ class Ingest:
         to_read: list[TimeWindow] = []
         sealed = self._site.ledger.coverage(self._stream.name)
         for day in days:
-            if not read_again and sealed.covers(day) and not any(r.span.overlaps(day) for r in self._reopened):
+            if not read_again and sealed.covers(day) and not self.reopened.clip(day):
                 outcomes += self._guarded(day, self._compact)
             else:
                 to_read.append(day)
@@ -146,13 +147,17 @@ class Ingest:
 
     def _publish_days(self, span: TimeWindow) -> list[Outcome]:
         outcomes: list[Outcome] = []
+        known = self._known(self._stream.daily, span)
         with Read(self._site, self._stream, span) as read:
             contents = read.windows()
             for day in self._site.lake.calendar.days(span):
                 count = day.duration // GRID
                 in_day = (next(contents) for _ in range(count))
-                outcomes += self.publish_day(day, read.schema, in_day, read.at)
+                outcomes += self._publish_day(day, read.schema, in_day, known.get(day.start), read.at)
         return outcomes
+
+    def _known(self, table: str, span: TimeWindow) -> dict[datetime, Current]:
+        return {c.span.start: c for c in self._site.ledger.current(table, span)}
 
     def _compact(self, day: TimeWindow) -> list[Outcome]:
         windows = self._site.ledger.current(self._stream.name, day)
@@ -168,15 +173,17 @@ class Ingest:
             )
             for c in windows
         )
-        return self.publish_day(day, schema, contents, self._site.clock.now())
+        return self._publish_day(day, schema, contents, None, self._looked_at)
 
-    def publish_day(
-        self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], read_at: datetime,
-        also: Callable[[Publisher], None] | None = None,
+    def _publish_day(
+        self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: datetime
     ) -> list[Outcome]:  # fmt: skip
-        """Publish one day from its windows, in order, holding one in memory at a time."""
-        known = next(iter(self._site.ledger.current(self._stream.daily, day)), None)
-        before = self._delivered(day, known)
+        """Publish one day from its windows, in order, holding one in memory at a time.
+
+        A window's own file, while it is kept, is republished in the same transaction where the source now says other.
+        """
+        own = self._known(self._stream.name, day)
+        before = _delivered(known, own)
         summary = DaySummary()
         now = self._site.clock.now()
 
@@ -185,6 +192,9 @@ class Ingest:
                 there = before.get(content.window.start)
                 if there and there != (content.table.num_rows, content.digest):
                     self._refuse_loss(content)
+                copy = own.get(content.window.start)
+                if content.is_fresh and copy and not self._is_equal(copy, content):
+                    self._stage_window(publisher, content, copy, schema, read_at)
                 summary.add(content, now)
                 yield content.table
 
@@ -193,7 +203,7 @@ class Ingest:
                 self._stream.daily, day, (known.revision if known else 0) + 1, summary.rows,
                 Digest.total(f.digest for f in summary.facts), Intervals.of(day), self._site.clock.now(),
                 summary.duplicates, summary.rejected, summary.rows_read, tuple(summary.facts), summary.first, summary.last,
-                summary.latency, reason=self._why(day), run_id=self._run_id,
+                summary.latency, reason=self._why(day, known), run_id=self._running.run_id,
             )  # fmt: skip
 
         def touched(said: Receipt) -> Intervals:
@@ -202,16 +212,10 @@ class Ingest:
         with self._site.lake.publisher() as publisher:
             said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at)
             if known and (known.digest, known.rows) == (said.digest, said.rows) and self._site.lake.is_whole(known):
+                publisher.drop(said)
+                publisher.commit()
                 return [self._unchanged(known, read_at)]
-            if also:
-                also(publisher)
             return [o for o in self._commit(publisher) if o.table == self._stream.daily]
-
-    def _delivered(self, day: TimeWindow, known: Current | None) -> dict[datetime, tuple[int, Digest]]:
-        """Return rows and digest of every window of `day` that readers have been given so far."""
-        if known:
-            return {f.start: (f.rows, f.digest) for f in known.receipt.windows}
-        return {c.span.start: (c.rows, c.digest) for c in self._site.ledger.current(self._stream.name, day)}
 
     def heal(self, day: TimeWindow, spans: Intervals) -> list[Outcome]:
         """Republish a sealed day with the windows in `spans` read again and the rest copied from its file.
@@ -221,42 +225,31 @@ class Ingest:
         return self._guarded(day, lambda d: self._heal(d, spans))
 
     def _heal(self, day: TimeWindow, spans: Intervals) -> list[Outcome]:
-        hull = spans.hull
-        known = next(iter(self._site.ledger.current(self._stream.daily, day)), None)
-        if hull is None or known is None:
+        known = self._known(self._stream.daily, day).get(day.start)
+        if known is None:
             return self._publish_days(day)
+        # A crash may have left a copy that is newer than its day.
+        has = _delivered(known, {})
+        own = self._known(self._stream.name, day)
+        spans |= Intervals.union_of(c.span for start, c in own.items() if has[start] != (c.rows, c.digest))
+        hull = spans.hull
+        if hull is None:
+            return [self._unchanged(known, self._looked_at)]
         with Read(self._site, self._stream, hull) as read:
-            fresh = {c.window.start: c for c in read.windows() if spans.covers(c.window)}
-            old_schema = self._site.lake.schema_of([known])
-            schema = self._site.lake.unified([old_schema, read.schema])
-            contents = (
-                fresh.get(fact.start)
-                or WindowContent(
-                    fact.window,
-                    rows,
-                    fact.digest,
-                    fact.duplicates,
-                    fact.rejected,
-                    fact.rows + fact.duplicates + fact.rejected,
-                )
-                for fact, rows in self._site.lake.windows_of_day(known)
-            )
+            schema = self._site.lake.unified([self._site.lake.schema_of([known]), read.schema])
+            return self._publish_day(day, schema, self._mixed(known, read, spans), known, self._looked_at)
 
-            def windows_too(publisher: Publisher) -> None:
-                own = {c.span.start: c for c in self._site.ledger.current(self._stream.name, day)}
-                for start, content in fresh.items():
-                    current = own.get(start)
-                    if current and not self._is_equal(current, content):
-                        self.stage_window(publisher, content, current, read)
-
-            outcomes = self.publish_day(day, schema, contents, read.at, windows_too)
-            with self._site.lake.publisher() as publisher:  # copies that are wrong although the day is right
-                windows_too(publisher)
-                publisher.commit()
-            with self._site.ledger.transaction():
-                for span in spans:
-                    self._site.ledger.settle(self._stream.name, span, read.at)
-            return outcomes
+    def _mixed(self, day: Current, read: Read, spans: Intervals) -> Iterator[WindowContent]:
+        """Yield the windows of a day: those in `spans` as they were read now, the others as its file has them."""
+        again = (content for content in read.windows() if spans.covers(content.window))
+        fresh = next(again, None)
+        for fact, rows in self._site.lake.windows_of_day(day):
+            if fresh and fresh.window.start == fact.start:
+                yield fresh
+                fresh = next(again, None)
+            else:
+                read_then = fact.rows + fact.duplicates + fact.rejected
+                yield WindowContent(fact.window, rows, fact.digest, fact.duplicates, fact.rejected, read_then)
 
     # Failures.
 
@@ -294,6 +287,13 @@ class Ingest:
             return None
         middle = days[len(days) // 2].start
         return TimeWindow(span.start, middle), TimeWindow(middle, span.end)
+
+
+def _delivered(day: Current | None, own: dict[datetime, Current]) -> dict[datetime, tuple[int, Digest]]:
+    """Return rows and digest of every window that readers have been given so far: by the day, else by its own file."""
+    if day:
+        return {f.start: (f.rows, f.digest) for f in day.receipt.windows}
+    return {start: (c.rows, c.digest) for start, c in own.items()}
 
 
 def _halves_of_windows(span: TimeWindow) -> tuple[TimeWindow, TimeWindow] | None:

@@ -31,7 +31,9 @@ class Inputs:
         hull: event time from the first partition's lookback to the last one's end.
 
     Attributes:
-        seq: the ledger's sequence number before anything was read.
+        at: when nothing had been read yet.
+        seq: the ledger's sequence number at that moment.
+        files: what each input consisted of then.
     """
 
     def __init__(self, site: Site, consumer: Consumer, hull: TimeWindow) -> None:
@@ -39,7 +41,9 @@ class Inputs:
         self._consumer = consumer
         self._hull = hull
         self._streams: dict[str, tuple[pa.Table, npt.NDArray[np.int64]]] = {}
+        self.at = site.clock.now()
         self.seq = site.ledger.seq()
+        self.files = {name: site.lake.files(name, hull) for name in consumer.inputs}
 
     def argument(self, name: str, span: TimeWindow, wanted: Intervals) -> Any:
         """Return the rows of input `name` inside `span` in the form that the consumer wants, of them those in `wanted`.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from stream_assets.core.cadence import DAY_MARGIN
 from stream_assets.core.declaration import Consumer, Declarations, StreamSpec
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import LedgerState, TableState
+from stream_assets.core.planning import LedgerState, TableState, horizons
 from stream_assets.core.planning.due import reach
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import TransientError
+from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
 
 if TYPE_CHECKING:
     from stream_assets.lake.ledger import Ledger
@@ -25,48 +25,58 @@ def observe(site: Site) -> dict[str, str]:
     """Bring the ledger up to date with sources, inputs and declarations.
 
     Returns:
-        For each stream whose source did not answer, what it said; its watermark stays where it was.
+        For each stream whose source gave no answer, or a wrong one, what it said; its watermark stays where it was, and
+        the other streams go on.
     """
-    now = site.clock.now()
     for table in site.declarations.tables.values():
         site.ledger.register(table.name, table.grain, table.stream.name if table.stream else None)
     silent: dict[str, str] = {}
     for stream in site.declarations.streams:
         try:
-            _look_at(site, stream, now)
-        except TransientError as error:
+            _look_at(site, stream)
+        except (SourceUnavailable, SourceBusy, SourceError) as error:
             silent[stream.name] = str(error)
     for name in site.declarations.order:
         if name not in site.declarations.readers or site.declarations.is_stream(name):
             continue
-        _look_at_inputs(site, site.declarations.consumer(name), now)
+        _look_at_inputs(site, site.declarations.consumer(name))
     return silent
 
 
-def _look_at(site: Site, stream: StreamSpec, now: datetime) -> None:
+def _look_at(site: Site, stream: StreamSpec) -> None:
     source = site.sources[stream.name]
     cursor = site.ledger.sources.cursor(stream.name)
-    arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
-    site.ledger.sources.advance(stream.name, source.watermark(now))
+    now = site.clock.now()
+    with site.asking(stream.name):
+        arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
+        watermark = source.watermark(now)
+    site.ledger.sources.advance(stream.name, watermark)
     if arrivals is None or arrivals.cursor == cursor:
         return
     with site.ledger.transaction():
-        reopen_stream(site, stream, Intervals.of(*arrivals.windows), "events arrived late", now)
+        reopen_stream(site, stream, Intervals.of(*arrivals.windows), "events arrived late")
         for span in arrivals.mended:
             site.ledger.work.clear_failures(stream.name, span)
             site.ledger.work.clear_failures(stream.daily, span)
         site.ledger.sources.move_cursor(stream.name, arrivals.cursor)
 
 
-def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: str, now: datetime) -> None:
-    """Record that events of sealed windows have come, gone or changed; belongs into a transaction."""
+def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: str) -> None:
+    """Record that events of windows have come, gone or changed; belongs into a transaction.
+
+    Also of windows that are not sealed yet: somebody may have read them before, and be about to publish them. Only what
+    is read after this instant mends it, since the events were seen at some instant before.
+    """
+    now = site.clock.now()
+    touched = Intervals.union_of(
+        span.clip(TimeWindow(site.lake.start, max(span.end, site.lake.start))) for span in touched
+    )
     days = site.ledger.coverage(stream.daily)
     for span in touched & days:
         for day in site.lake.calendar.days(span):
-            known = site.ledger.current(stream.daily, day)
-            last = max((c.committed_at for c in known), default=now)
-            site.ledger.reopen(stream.daily, span.clip(day), reason, now, max(now, last + HEAL_EVERY))
-    for span in (touched & site.ledger.coverage(stream.name)) - days:
+            last = max((c.committed_at for c in site.ledger.current(stream.daily, day)), default=now)
+            site.ledger.reopen(stream.name, span.clip(day), reason, now, max(now, last + HEAL_EVERY))
+    for span in touched - days:
         site.ledger.reopen(stream.name, span, reason, now, now)
 
 
@@ -86,14 +96,14 @@ def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
                     ledger.reopen(consumer.name, span, f"code version is now {consumer.code}", now, now)
 
 
-def _look_at_inputs(site: Site, consumer: Consumer, now: datetime) -> None:
+def _look_at_inputs(site: Site, consumer: Consumer) -> None:
     """Reopen what the inputs of a consumer changed under it."""
     seq = site.ledger.seq()
     known = site.ledger.sources.consumers().get(consumer.name)
     if known is None or known.reconciled_seq == seq:
         return
     with site.ledger.transaction():
-        _reconcile(site, consumer, known.reconciled_seq, site.ledger.coverage(consumer.name), now)
+        _reconcile(site, consumer, known.reconciled_seq, site.ledger.coverage(consumer.name), site.clock.now())
         site.ledger.sources.reconciled(consumer.name, seq)
 
 
@@ -133,23 +143,11 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
     watermarks = ledger.sources.watermarks()
     known = ledger.sources.consumers()
     ticks = ledger.work.ticks()
-    settling = max((s.settling for s in site.declarations.streams), default=timedelta(0))
-    settled = min(
-        [now - settling - DAY_MARGIN, *(watermarks.get(s.name, lake.start) for s in site.declarations.streams)]
-    )
-    open_from = lake.calendar.day_around(settled).start
     tables = {
-        name: TableState(
-            coverage.get(name, Intervals()),
-            reopened.get(name, ()),
-            failures.get(name, ()),
-            ledger.made_by_other_code(name, table.consumer.code, open_from)
-            if table.consumer and name in known and known[name].code == table.consumer.code
-            else Intervals(),
-        )
-        for name, table in site.declarations.tables.items()
+        name: TableState(coverage.get(name, Intervals()), reopened.get(name, ()), failures.get(name, ()))
+        for name in site.declarations.tables
     }
-    return LedgerState(
+    state = LedgerState(
         start=lake.start,
         windows_from=lake.windows_from,
         watermarks=watermarks,
@@ -161,3 +159,11 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
         heal_awake_since=ticks["heal"][1] if "heal" in ticks else None,
         first_seen={name: record.first_seen for name, record in known.items()},
     )
+    ahead = horizons(site.declarations, state, lake.calendar, now)
+    for consumer in site.declarations.consumers:
+        # A process that loaded older code than the lake has met asks for no rebuild.
+        if consumer.name in known and known[consumer.name].code == consumer.code:
+            open_from = ahead[consumer.name].open_from
+            outdated = ledger.made_by_other_code(consumer.name, consumer.code, open_from)
+            tables[consumer.name] = replace(tables[consumer.name], outdated=outdated)
+    return state

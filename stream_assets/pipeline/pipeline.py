@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from stream_assets.core.clock import Clock
 from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import LedgerState, Plan, Rule, Work, plan
+from stream_assets.core.planning import HEAL, LedgerState, Plan, Rule, Work, plan
 from stream_assets.core.window import GRID, Calendar, TimeWindow
 from stream_assets.errors import LakeError, UsageError
 from stream_assets.lake.ledger import Lease
@@ -21,29 +21,10 @@ from stream_assets.pipeline.consume import Consume
 from stream_assets.pipeline.ingest import Ingest
 from stream_assets.pipeline.observe import declare, ledger_state, observe
 from stream_assets.pipeline.outcome import Outcome, Progress, Report, silent
+from stream_assets.pipeline.running import Running
 from stream_assets.pipeline.site import Site, signs_of_life
 
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Work that has begun, and holds its lease.
-
-    Attributes:
-        request: id of the request in the ledger.
-        is_planned: whether the planner asked for it: then only what is due is made, the rest is confirmed.
-        accepts_loss: whether somebody has said that events which the source no longer has may go.
-    """
-
-    lease: Lease
-    run_id: str
-    reason: str
-    is_planned: bool
-    accepts_loss: bool = False
-
-    @property
-    def request(self) -> int:
-        """Id of the work in the ledger."""
-        return self.lease.id
+_SWEEP, _SWEEP_EVERY = "sweep", timedelta(minutes=10)
 
 
 class Pipeline:
@@ -97,6 +78,8 @@ class Pipeline:
         callers never ask for the same work.
         """
         silent = self.observe()
+        if automation == HEAL:
+            self._tidy()
         now = self.clock.now()
         is_batch = any(c.is_batch and c.name == automation for c in self.declarations.cadences)
         with self.lake.ledger.transaction():
@@ -108,6 +91,14 @@ class Pipeline:
             if is_batch:
                 self.lake.ledger.work.tick(automation, now)
         return planned, requests
+
+    def _tidy(self) -> None:
+        """Sweep staging, where ten minutes ago nobody did."""
+        work, now = self.lake.ledger.work, self.clock.now()
+        swept = work.ticks().get(_SWEEP)
+        if swept is None or now - swept[0] >= _SWEEP_EVERY:
+            work.tick(_SWEEP, now)
+            sweep(self.lake.layout, now)
 
     # Doing.
 
@@ -124,7 +115,7 @@ class Pipeline:
             progress: told of each partition.
             rounds: most pieces of work.
         """
-        sweep(self.lake.layout, self.clock.now())
+        self._tidy()
         for _ in range(rounds):
             self.observe()
             with self.lake.ledger.transaction():
@@ -150,6 +141,10 @@ class Pipeline:
             with self.running(table, work.span, request=request, run_id=run_id, reason=work.reason) as running:
                 reports.append(self.fill(table, work.span, running, progress=progress))
         return reports
+
+    def give_back(self, running: Running, error: str) -> None:
+        """Let go of work of which a table failed: what was to follow for the good partitions is due again at once."""
+        self.lake.ledger.work.drop(running.request, error, self.clock.now())
 
     @contextmanager
     def running(
@@ -210,19 +205,19 @@ class Pipeline:
         if not due:
             return []
         if target.consumer:
-            work = Consume(self.site, target.consumer, state, running.run_id, running.reason, progress)
+            work = Consume(self.site, target.consumer, state, running, progress)
             horizon = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target)
             return work.partitions(due, upto=horizon.upto if running.is_planned else None)
         stream = target.stream
         assert stream is not None
-        ingest = Ingest(self.site, stream, running.run_id, running.reason, progress, accepts_loss=running.accepts_loss)
+        ingest = Ingest(self.site, stream, running, progress)
         if target.grain == "5 min":
             return self._fill_windows(ingest, target, due, progress)
         sealed = state.table(stream.daily).coverage
         outcomes: list[Outcome] = []
         whole: list[TimeWindow] = []
         for day in [d for span in due for d in self.calendar.days(span)]:
-            late = Intervals.union_of(r.span for r in state.table(stream.daily).reopened).clip(day)
+            late = ingest.reopened.clip(day)
             if running.is_planned and late and sealed.covers(day):
                 outcomes += ingest.heal(day, late)
             else:
@@ -247,7 +242,7 @@ class Pipeline:
         return outcomes
 
     def _confirmed(self, target: Table, spans: Intervals, progress: Progress) -> list[Outcome]:
-        """Confirm sealed partitions from their receipts."""
+        """Confirm sealed partitions from their receipts; one that is not there has not been made."""
         outcomes: list[Outcome] = []
         for span in spans:
             known = {c.span.start: c for c in self.lake.ledger.current(target.name, span)}
@@ -259,7 +254,11 @@ class Pipeline:
                 elif days and days.covers(partition):
                     outcomes.append(Outcome(target.name, partition, "delivered by the day"))
                 else:
-                    continue
+                    said = (
+                        f"{target.name} {self.calendar.key(partition, target.grain)} was not made: it is not there, and not due "
+                        "any more, since inputs are missing, it is paused, or it waits after a failure (`stream-assets status`)"
+                    )
+                    outcomes.append(Outcome(target.name, partition, "failed", None, said, is_waiting=True))
                 progress(outcomes[-1])
         return outcomes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,6 @@ import pyarrow as pa
 
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
-from stream_assets.errors import SourceError, StreamAssetsError
 from stream_assets.events.conform import conform
 from stream_assets.events.dedup import deduplicate
 from stream_assets.events.route import Router
@@ -24,15 +22,19 @@ from stream_assets.sources.protocol import PLACE_KEY, Source
 class Read:
     """One source query over a range, dealt to its windows. A context manager: it may hold spilled rows."""
 
-    def __init__(self, site: Site, stream: StreamSpec, span: TimeWindow, *, keep_rejected: bool = True) -> None:
+    def __init__(
+        self, site: Site, stream: StreamSpec, span: TimeWindow, *, keep_rejected: bool = True, is_live: bool = False
+    ) -> None:
         self._site = site
         self._keeps_rejected = keep_rejected
+        self._is_live = is_live
         self._stream = stream
         self.span = span
         self.at = site.clock.now()
         self._rejected: dict[datetime, list[pa.Table]] = {}
         site.lake.layout.staging.mkdir(exist_ok=True)
-        schema = site.sources[stream.name].schema(now=self.at)
+        with site.asking(stream.name):
+            schema = site.sources[stream.name].schema(now=self.at)
         empty = None
         if schema is not None:
             source = site.sources[stream.name]
@@ -42,7 +44,7 @@ class Read:
     def __enter__(self) -> Read:
         source = self._site.sources[self._stream.name]
         try:
-            with self._site.reading(self._stream.name):
+            with self._site.reading(self._stream.name, is_live=self._is_live):
                 for batch in self._batches(source):
                     conformed = conform(batch, source.names, self.span, self.at)
                     self._router.add(conformed.table)
@@ -57,18 +59,8 @@ class Read:
         self._router.close()
 
     def _batches(self, source: Source) -> Iterator[pa.RecordBatch]:
-        """Yield what the source gives; an error that it does not call its own is one of its shape."""
-        try:
+        with self._site.asking(self._stream.name):
             yield from source.read(self.span, now=self.at, state=self._site.source_state(self._stream.name))
-        except (StreamAssetsError, GeneratorExit):
-            raise
-        except Exception as error:
-            # Its text may hold a credential: the place and the kind have to do.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            raise SourceError(
-                f"the source of {self._stream.name!r} raised {type(error).__name__} for {self.span} "
-                f"({Path(place.filename).name}, line {place.lineno}): mend the source"
-            ) from error
 
     def _reject(self, rows: pa.Table, place: bytes | None) -> None:
         """Count each rejected row in one window: its own, else that of the rows around it, else the first."""
@@ -92,7 +84,9 @@ class Read:
             if self._keeps_rejected:
                 self._keep_rejected(window, rejected)
             lost = sum(r.num_rows for r in rejected)
-            yield WindowContent(window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost)
+            yield WindowContent(
+                window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost, is_fresh=True
+            )
 
     def _keep_rejected(self, window: TimeWindow, rejected: list[pa.Table]) -> None:
         self._site.lake.keep_rejected(

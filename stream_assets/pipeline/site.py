@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 from tenacity import (
@@ -24,7 +26,7 @@ from tenacity import (
 from stream_assets.core.clock import Clock
 from stream_assets.core.declaration import Declarations
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import Conflict, SourceBusy
+from stream_assets.errors import Conflict, SourceBusy, SourceError, StreamAssetsError, TransientError
 from stream_assets.lake.ledger import Ledger
 from stream_assets.lake.store import Lake
 from stream_assets.sources.protocol import FileFact, Source
@@ -71,13 +73,36 @@ class Site:
         )(publish)
 
     @contextmanager
-    def reading(self, stream: str) -> Iterator[None]:
+    def asking(self, stream: str) -> Iterator[None]:
+        """Let no error out of the source of `stream` that it does not call its own: it is one of its shape.
+
+        Raises:
+            SourceError: terminal; the kind of the error and its place. Its text may hold a credential.
+        """
+        try:
+            yield
+        except StreamAssetsError:
+            raise
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise SourceError(
+                f"the source of {stream!r} raised {type(error).__name__} "
+                f"({Path(place.filename).name}, line {place.lineno}): mend the source"
+            ) from error
+
+    @contextmanager
+    def reading(self, stream: str, *, is_live: bool = False) -> Iterator[None]:
         """Hold one of the places of those who read the source of `stream` at once, and wait for one.
+
+        Args:
+            stream: whose source is read.
+            is_live: whether the open day waits for it: the last of several places is kept for that.
 
         Raises:
             SourceBusy: transient; none became free within ten minutes.
         """
-        places = self.declarations.stream(stream).max_readers
+        most = self.declarations.stream(stream).max_readers
+        places = most if is_live else max(1, most - 1)
         work = self.ledger.work
         try:
             place = Retrying(
@@ -87,7 +112,7 @@ class Site:
             )(lambda: work.take_place(stream, places, self.clock.now(), READER_LEASE))
         except RetryError:
             raise SourceBusy(
-                f"stream {stream!r} is read by {places} others already (max_readers={places}) and none has finished in "
+                f"stream {stream!r} is read by {places} others already (max_readers={most}) and none has finished in "
                 f"{READER_PATIENCE}: it is tried again"
             ) from None
         assert place is not None
@@ -105,7 +130,8 @@ def signs_of_life(give: Callable[[], None]) -> Iterator[None]:
 
     def beat() -> None:
         while not done.wait(SIGN_OF_LIFE.total_seconds()):
-            give()
+            with suppress(TransientError):  # the lease outlasts two signs, and the next one may get through
+                give()
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -27,7 +27,17 @@ from stream_assets.core.window import GRID, Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError, StreamAssetsError
 from stream_assets.lake.parquet import read_receipt
 from stream_assets.lake.store import Lake
-from stream_assets.testing.partitions import DAY, NOW, START, WINDOWS, events, ids, publish, stage
+from stream_assets.testing.partitions import (
+    DAY,
+    NOW,
+    START,
+    WINDOWS,
+    events,
+    ids,
+    publish,
+    publish_day_and_window,
+    stage,
+)
 
 
 class Open(Protocol):
@@ -168,6 +178,37 @@ def older_inputs_never_replace_newer_ones(case: LakeCase) -> None:
     assert ids(lake.read("events", WINDOWS[0])) == ids(events(WINDOWS[0], mark="p"))
 
 
+def a_sealed_day_and_the_files_of_its_windows_never_differ(case: LakeCase) -> None:
+    """L4: of two writers of a day and of one of its windows one wins, unless one transaction publishes both."""
+    lake = case.lake()
+    publish(lake, "events", (WINDOWS[0], events(WINDOWS[0])))
+    with lake.publisher() as publisher:
+        stage(lake, publisher, "events_daily", DAY, [events(WINDOWS[0]), *(events(w, 0) for w in WINDOWS[1:])])
+        publish(lake, "events", (WINDOWS[0], events(WINDOWS[0], mark="n")))
+        refuses(publisher.commit, Conflict)
+    publish(lake, "events_daily", (DAY, events(WINDOWS[0], mark="n")))
+    refuses(lambda: publish(lake, "events", (WINDOWS[0], events(WINDOWS[0], mark="o"))), Conflict)
+    publish_day_and_window(lake, events(WINDOWS[0], mark="o"))
+    assert ids(lake.read("events", DAY)) == ids(events(WINDOWS[0], mark="o"))
+
+
+def inputs_that_change_under_a_first_publication_reopen_it(case: LakeCase) -> None:
+    """L9: nobody could tell of a partition that was not there yet that its inputs have changed."""
+    lake = case.lake()
+    publish(lake, "events", *((w, events(w)) for w in WINDOWS[:2]))
+    seq = lake.ledger.seq()
+    with lake.publisher() as publisher:
+        for window in WINDOWS[:2]:
+            stage(
+                lake, publisher, "dashboard", window, [events(window)], inputs_seq=seq,
+                inputs={"events": Intervals.of(window)},
+            )  # fmt: skip
+        publish(lake, "events", (WINDOWS[1], events(WINDOWS[1], mark="n")))
+        publisher.commit()
+    (left,) = lake.ledger.reopened()["dashboard"]
+    assert (left.span, left.reason) == (WINDOWS[1], "events changed")
+
+
 def equal_content_moves_nothing(case: LakeCase) -> None:
     """L2: recording it leaves file and revision, names what it was made from, and touches nothing downstream."""
     lake = case.lake()
@@ -188,8 +229,8 @@ def days_and_windows_give_each_event_once(case: LakeCase) -> None:
     """L8: whole days, parts of them, and parts of windows."""
     lake = case.lake()
     tomorrow = list(TimeWindow(DAY.end, DAY.end + timedelta(hours=1)).windows())
-    for windows in (WINDOWS[:3], tomorrow):
-        publish(lake, "events", *((w, events(w, mark="w")) for w in windows))
+    publish(lake, "events", *((w, events(w, 2, mark="d")) for w in WINDOWS[:3]))
+    publish(lake, "events", *((w, events(w, mark="w")) for w in tomorrow))
     everything = pa.concat_tables([events(w, 2, mark="d") for w in WINDOWS])
     publish(lake, "events_daily", (DAY, everything))
     late = [i for w in tomorrow for i in ids(events(w, mark="w"))]
@@ -311,6 +352,8 @@ PROMISES: dict[str, Callable[[LakeCase], None]] = {
         nothing_is_visible_before_it_is_committed,
         of_two_writers_one_wins_and_the_other_is_told,
         older_inputs_never_replace_newer_ones,
+        a_sealed_day_and_the_files_of_its_windows_never_differ,
+        inputs_that_change_under_a_first_publication_reopen_it,
         equal_content_moves_nothing,
         days_and_windows_give_each_event_once,
         a_consumer_named_like_the_days_of_another_is_another,

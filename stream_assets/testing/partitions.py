@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -45,6 +46,7 @@ def stage(
     *,
     revision: int | None = None,
     inputs_seq: int = 0,
+    inputs: Mapping[str, Intervals] = MappingProxyType({}),
 ) -> Receipt:
     """Stage a revision of a partition, by default the next one; a day's receipt has a fact for each table of rows."""
     tables = list(rows)
@@ -59,8 +61,8 @@ def stage(
     )  # fmt: skip
     schema = lake.unified(t.schema for t in tables)
     return publisher.stage(
-        lake.ledger.tables()[table], schema, tables, lambda: receipt, touched=lambda said: said.covered, read_at=NOW
-    )
+        lake.ledger.tables()[table], schema, tables, lambda: receipt, touched=lambda said: said.covered, read_at=NOW, inputs=inputs,
+    )  # fmt: skip
 
 
 def publish(lake: Lake, table: str, *partitions: tuple[TimeWindow, pa.Table]) -> list[Receipt]:
@@ -70,6 +72,14 @@ def publish(lake: Lake, table: str, *partitions: tuple[TimeWindow, pa.Table]) ->
             stage(
                 lake, publisher, table, span, _dealt(rows, span) if span == DAY and table == "events_daily" else [rows]
             )
+        return publisher.commit()
+
+
+def publish_day_and_window(lake: Lake, rows: pa.Table) -> list[Receipt]:
+    """Publish the first window of the day, and the day with nothing but that window's rows, in one transaction."""
+    with lake.publisher() as publisher:
+        stage(lake, publisher, "events", WINDOWS[0], [rows])
+        stage(lake, publisher, "events_daily", DAY, _dealt(rows, DAY))
         return publisher.commit()
 
 

@@ -156,10 +156,9 @@ class World:
         for name, window in [u for u in self._unseen if u[0] not in self.dead]:
             self._unseen.remove((name, window))
             daily, day = name + "_daily", self.calendar.day_around(window.start)
-            if self.covered(daily).covers(window):
-                self._reopen(daily, window, max(self.now, self.published_at[daily, day.start] + HOUR))
-            elif self.covered(name).covers(window):
-                self._reopen(name, window, self.now)
+            is_closed = self.covered(daily).covers(window)
+            not_before = self.published_at[daily, day.start] + HOUR if is_closed else self.now
+            self._reopen(name, window, max(self.now, not_before))
         if self._changed:
             self._changed = False
             for c in self.declarations.consumers:
@@ -303,10 +302,14 @@ class World:
         if table.consumer:
             self.code.setdefault(name, {})[partition.start] = table.consumer.code
         self.published_at[name, partition.start] = self.now
-        self.reopened[name] = [
-            r for r in self.reopened.get(name, ()) if not (r.span.overlaps(partition) and r.since <= self.now)
-        ]
-        self.failures.get(name, {}).pop(partition.start, None)
+        # A day of a stream mends its windows too.
+        for mended in {name, table.stream.name if table.stream else name}:
+            self.reopened[mended] = [
+                r for r in self.reopened.get(mended, ()) if not (r.span.overlaps(partition) and r.since <= self.now)
+            ]
+            failures = self.failures.get(mended, {})
+            for start in [s for s in failures if s in partition]:
+                del failures[start]
 
     def _inputs(self, table: Table, partition: TimeWindow, covered: Intervals | None = None) -> Content:
         """What the partition's inputs contain now."""

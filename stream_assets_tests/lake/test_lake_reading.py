@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.store import Lake
-from stream_assets.testing.partitions import DAY, WINDOWS, events, ids, publish
+from stream_assets.testing.partitions import DAY, WINDOWS, events, ids, publish, publish_day_and_window
 from stream_assets_tests.lake.conftest import lake_in
 
 HOUR = timedelta(hours=1)
@@ -29,7 +29,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, pa.Table]:
     open_day = list(TimeWindow(DAY.end, DAY.end + 2 * HOUR).windows())
     of_day = [events(w, n % 4, mark="d") for n, w in enumerate(WINDOWS)]
     of_open = [events(w, n % 3, mark="o") for n, w in enumerate(open_day)]
-    publish(lake, "events", *((w, events(w, 9, mark="copy")) for w in WINDOWS[-12:]))
+    publish(lake, "events", *list(zip(WINDOWS, of_day, strict=True))[-12:])
     publish(lake, "events", *zip(open_day, of_open, strict=True))
     publish(lake, "events_daily", (DAY, pa.concat_tables(of_day)))
     return lake, pa.concat_tables([*of_day, *of_open])
@@ -131,8 +131,7 @@ def test_the_pipeline_is_told_where_a_partition_was_replaced(lake: Lake, open_la
     assert ids(lake.rows_of(window, lake.schema_of([window]))) == ids(events(WINDOWS[0]))
     started = lake.windows_of_day(day)
     assert ids(next(started)[1]) == ids(events(WINDOWS[0]))
-    publish(open_lake(), "events", (WINDOWS[0], events(WINDOWS[0], mark="b")))
-    publish(open_lake(), "events_daily", (DAY, events(WINDOWS[0], mark="b")))
+    publish_day_and_window(open_lake(), events(WINDOWS[0], mark="b"))
     assert sum(rows.num_rows for _, rows in started) == 0
     for look in (lambda: lake.rows_of(window, events(WINDOWS[0]).schema), lambda: next(lake.windows_of_day(day))):
         with pytest.raises(Conflict, match="was replaced while"):

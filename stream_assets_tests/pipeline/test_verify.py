@@ -14,10 +14,12 @@ import pytest
 from stream_assets import consumer
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import GRID, TimeWindow
+from stream_assets.lake.publish import Publisher
 from stream_assets.pipeline.project import Project, Stream
 from stream_assets.pipeline.verify import Difference, verify
 from stream_assets.sources.files import FileEvents
 from stream_assets.testing import SettableClock
+from stream_assets.testing.partitions import stage
 
 if TYPE_CHECKING:
     from stream_assets.pipeline import Pipeline
@@ -184,7 +186,7 @@ def test_coverage_that_no_receipt_backs_is_found(pipeline: Pipeline) -> None:
     assert found.span == hole
 
 
-def test_a_copy_of_a_window_that_differs_from_its_day_is_mended(tmp_path: Path, landing: Path) -> None:
+def test_a_day_that_is_read_whole_takes_the_files_of_its_windows_along(tmp_path: Path, landing: Path) -> None:
     project = Project(
         (Stream("events", FileEvents(str(landing), arrival=None)),), lake=str(tmp_path / "lake"), start="2026-03-09"
     )
@@ -195,12 +197,22 @@ def test_a_copy_of_a_window_that_differs_from_its_day_is_mended(tmp_path: Path, 
     change_source(landing, "20260309", line(7, seven), line(7, seven, 2))
     clock.set(NOW)
     assert all(not r.failed for _, reports in pipeline.run() for r in reports)
+    copies = pipeline.lake.ledger.current("events", TimeWindow(YESTERDAY, YESTERDAY + 2 * GRID))
+    assert [c.revision for c in copies] == [1, 2]
+    assert differences(pipeline, "events_daily") == []
+
+
+def test_a_copy_of_a_window_that_differs_from_its_day_is_mended(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = TimeWindow(YESTERDAY + GRID, YESTERDAY + 2 * GRID)
+    rows = pipeline.lake.read("events", window)
+    with monkeypatch.context() as patch, pipeline.lake.publisher() as publisher:
+        patch.setattr(Publisher, "_refuse_torn_day", lambda publisher, receipt: None)
+        stage(pipeline.lake, publisher, "events", window, [rows.slice(0, rows.num_rows - 1)])
+        publisher.commit()
     (found,) = differences(pipeline, "events_daily")
-    assert (found.check, found.table, found.span) == (
-        "day",
-        "events",
-        TimeWindow(YESTERDAY + GRID, YESTERDAY + 2 * GRID),
-    )
+    assert (found.check, found.table, found.span) == ("day", "events", window)
     mend(pipeline, found)
     assert differences(pipeline, "events_daily") == []
 

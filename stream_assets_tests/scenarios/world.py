@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from stream_assets.core.cadence import DAY_MARGIN
 from stream_assets.core.declaration import Consumer
@@ -18,6 +21,7 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import HEAL, Plan, Work
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
+from stream_assets.lake.publish import Publisher
 from stream_assets.pipeline.outcome import Report
 from stream_assets.pipeline.pipeline import Pipeline
 from stream_assets.pipeline.project import Project, Stream
@@ -86,6 +90,21 @@ class World:
     def retry(self, table: str) -> int:
         span = TimeWindow(self.pipeline.lake.start, self.now)
         return self.pipeline.lake.ledger.work.clear_failures(table, span)
+
+    @contextmanager
+    def before_commit(self, table: str, happens: Callable[[], object]) -> Iterator[None]:
+        """Let something happen once, after the next publication of `table` has read its inputs and before it is committed."""
+        commit, left = Publisher.commit, [happens]
+
+        def late(publisher: Publisher) -> list[Receipt]:
+            if left and table in publisher.tables:
+                left.pop()()
+            return commit(publisher)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Publisher, "commit", late)
+            yield
+        assert not left, f"{table} was not published"
 
     # Time and automations.
 

@@ -97,9 +97,10 @@ def _stream(pipeline: Pipeline, stream: StreamSpec, state: LedgerState) -> dict[
         "windows": spans(windows.coverage),
         "days": spans(days.coverage),
         "reopened": [
-            {**span(r.span), "table": t, "reason": r.reason, "since": at(r.since), "not_before": at(r.not_before)}
-            for t, known_table in ((stream.name, windows), (stream.daily, days))
-            for r in known_table.reopened
+            {**span(s), "table": t, "reason": r.reason, "since": at(r.since), "not_before": at(r.not_before)}
+            for r in windows.reopened
+            for t, there in ((stream.daily, days.coverage), (stream.name, windows.coverage - days.coverage))
+            for s in there.clip(r.span)
         ],
         "failures": [
             *(_failure(pipeline, f, "5 min") for f in windows.failures),

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from stream_assets.core.cadence import DAILY, DAY_MARGIN, Cadence
 from stream_assets.core.declaration import Consumer, Declarations, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning.state import Failure, LedgerState, TableState
+from stream_assets.core.planning.state import Failure, LedgerState, Reopened
 from stream_assets.core.window import Calendar, TimeWindow
 
 
@@ -111,15 +111,13 @@ class Rule:
         lacking = wanted - known.coverage
         if table.stream and not table.is_days_of_stream:
             lacking -= self.state.table(table.stream.daily).coverage
-        again = (self._reopened(table, known, at_once=at_once) | known.outdated) & wanted
+        again = (self._again(table, at_once=at_once) | known.outdated) & wanted & known.coverage
         if not lacking and not again:
             return Intervals()
         there = self._available(table, self._whole(table, lacking | again) & wanted, extra)
         new = there & lacking
         found = self._whole(table, new | (again & there)) - self.in_flight(table)
-        waiting = [
-            f for f in known.failures if self._blocks(f, table.consumer.code if table.consumer else "", known, new)
-        ]
+        waiting = [f for f in known.failures if self._blocks(f, table, new)]
         paused = self._whole(table, Intervals.union_of(f.span for f in waiting if not f.transient))
         later = self._whole(table, Intervals.union_of(f.span for f in waiting if f.transient)) - paused
         # What waits beside something that is due rides with it: an outage stays one range, not one run a partition.
@@ -159,11 +157,15 @@ class Rule:
     def _readable(self, name: str, extra: Mapping[str, Intervals]) -> Intervals:
         return delivered(name, self.declarations, self.state) | extra.get(name, Intervals())
 
-    def _reopened(self, table: Table, known: TableState, *, at_once: bool) -> Intervals:
+    def reopened(self, table: Table) -> tuple[Reopened, ...]:
+        """Return what of `table` is no longer right, where it is there; what is reopened of a stream stands for its days too."""
+        return self.state.table(table.stream.name if table.stream else table.name).reopened
+
+    def _again(self, table: Table, *, at_once: bool) -> Intervals:
         ahead = self.horizon(table)
         settling = self.declarations.settling(table.stream.name if table.stream else table.name)
         spans: list[TimeWindow] = []
-        for item in known.reopened:
+        for item in self.reopened(table):
             if item.not_before > self.now:
                 continue
             # In the open day it rides the next run of the cadence: a boundary must have settled since.
@@ -177,12 +179,12 @@ class Rule:
         spans = (w.span for w in self.state.in_flight if table.name in w.tables)
         return self._whole(table, Intervals.union_of(spans))
 
-    def _blocks(self, failure: Failure, code: str, known: TableState, new: Intervals) -> bool:
+    def _blocks(self, failure: Failure, table: Table, new: Intervals) -> bool:
         if failure.next_try_at is not None and self.now >= failure.next_try_at:
             return False
-        if failure.code != code:
+        if failure.code != (table.consumer.code if table.consumer else ""):
             return False
-        if any(r.since > failure.at and r.span.overlaps(failure.span) for r in known.reopened):
+        if any(r.since > failure.at and r.span.overlaps(failure.span) for r in self.reopened(table)):
             return False
         more = new.clip(failure.span).hull
         return not (failure.upto is not None and more is not None and more.end > failure.upto)

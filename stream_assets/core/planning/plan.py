@@ -261,11 +261,12 @@ class _Planner:
     def _reason(self, names: Iterable[str], due: dict[str, Intervals], span: TimeWindow) -> str:
         parts: list[str] = []
         for name in names:
-            known = self.state.table(name)
-            again = [r.reason for r in known.reopened if r.span.overlaps(span)]
+            there = self.state.table(name).coverage
+            reopened = self.rule.reopened(self.declarations.tables[name])
+            again = [r.reason for r in reopened if there.clip(r.span).clip(span)]
             if again:
                 parts.append(f"{name}: {again[0]}" + (f" (and {len(again) - 1} more)" if len(again) > 1 else ""))
-            elif known.outdated.clip(span):
+            elif self.state.table(name).outdated.clip(span):
                 parts.append(f"{name}: its code changed")
             else:
                 parts.append(f"{name}: {self._count(name, due[name].clip(span))} not there yet")

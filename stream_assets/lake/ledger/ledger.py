@@ -318,14 +318,18 @@ class Ledger:
         )
 
     def settle(self, table: str, span: TimeWindow, read_at: datetime) -> None:
-        """Strike out what was reopened up to `read_at` inside `span`, and the failures there: both have been mended."""
-        for row in self._reopened_in(table, span):
-            if row["latest"] > text(read_at):
-                continue
-            self.database.change("delete from reopened where id = ?", (row["id"],))
-            for rest in Intervals.of(*spans([row])) - Intervals.of(span):
-                self._insert_reopened(table, rest, row["reason"], row["since"], row["latest"], row["not_before"])
-        self.work.clear_failures(table, span)
+        """Strike out what was reopened up to `read_at` inside `span`, and the failures there: both have been mended.
+
+        A day of a stream mends its windows too.
+        """
+        for name in {table, self.stream_of(table) or table}:
+            for row in self._reopened_in(name, span):
+                if row["latest"] > text(read_at):
+                    continue
+                self.database.change("delete from reopened where id = ?", (row["id"],))
+                for rest in Intervals.of(*spans([row])) - Intervals.of(span):
+                    self._insert_reopened(name, rest, row["reason"], row["since"], row["latest"], row["not_before"])
+            self.work.clear_failures(name, span)
 
     def touched_since(self, seq: int, table: str) -> list[tuple[int, Intervals]]:
         """Return `(sequence number, event time touched)` of every publication of `table` after `seq`."""

@@ -1,0 +1,29 @@
+"""Work that has begun: who does it, why, and what it may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream_assets.lake.ledger import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Work that has begun, and holds its lease.
+
+    Attributes:
+        request: id of the request in the ledger.
+        is_planned: whether the planner asked for it: then only what is due is made, the rest is confirmed.
+        accepts_loss: whether somebody has said that events which the source no longer has may go.
+    """
+
+    lease: Lease
+    run_id: str
+    reason: str
+    is_planned: bool
+    accepts_loss: bool = False
+
+    @property
+    def request(self) -> int:
+        """Id of the work in the ledger."""
+        return self.lease.id
