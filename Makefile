@@ -36,10 +36,11 @@ dev: $(READY) ## start Dagster with its UI on port 3000 (or PORT=), sensors and 
 	  '            what is fresh, what is due:   $(BIN)/stream-assets status' \
 	  '            write your own: add a file to stream_assets/consumers/' \
 	  '' \
-	  '  Dagster warns below that it does not read ./dagster.yaml: it reads the copy in .dagster_home.' \
+	  '  Below stands what is asked for and what became of it; why nothing was asked for stands in the UI (Automation).' \
+	  '  Dagster warns that it does not read ./dagster.yaml: it reads the copy in .dagster_home.' \
 	  ''
 	@export DAGSTER_HOME="$(CURDIR)/.dagster_home" PYTHONWARNINGS='ignore:Function `dev_command` is superseded'; \
-	  exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	  exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT) --log-level warning
 
 run: $(READY) ## fill everything that is due, without Dagster, and stop
 	@$(BIN)/stream-assets run

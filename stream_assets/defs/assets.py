@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import dagster as dg
 
-from stream_assets.core.declaration import Declarations, Table
+from stream_assets.core.cadence import DAILY, DAY_MARGIN
+from stream_assets.core.declaration import Declarations, StreamSpec, Table
+from stream_assets.core.freshness import compact, words
 from stream_assets.core.planning.decision import decide
-from stream_assets.core.window import TimeWindow
+from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.defs.facts import facts, said
 from stream_assets.defs.names import BACKFILL_TAG, PARTITION, RANGE_END, RANGE_START, WHY_TAG, WORK_TAG, Names, group_of
 from stream_assets.defs.partitions import Partitions, mapping
-from stream_assets.errors import DeclarationError, StreamAssetsError
+from stream_assets.errors import DeclarationError, NotReady, StreamAssetsError, UsageError
 
 if TYPE_CHECKING:
     from stream_assets.pipeline import Pipeline, Report
@@ -49,7 +51,7 @@ def _asset(
         partitions_def=partitions.of_grain(table.grain),
         deps=_deps(table, declarations, names),
         group_name=group_of(table, group),
-        description=_description(table),
+        description=_description(table, declarations),
         kinds={"parquet", *({"pandas", "arrow", "duckdb"} & set(consumer.forms.values()) if consumer else {"stream"})}
         - {"arrow"},
         owners=list(consumer.owners) if consumer else None,
@@ -80,6 +82,9 @@ def _fill(
         span = TimeWindow(min(s.start for s in spans), max(s.end for s in spans))
         with pipeline.running(table.name, span, request=request, run_id=context.run.run_id, reason=reason) as running:
             report = pipeline.fill(table.name, span, running)
+    except (UsageError, NotReady) as error:
+        # What was asked for cannot be: the sentence says all, a stack of our own code would only bury it.
+        raise dg.Failure(str(error), allow_retries=False) from None
     except StreamAssetsError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(str(report))
@@ -153,24 +158,57 @@ def _freshness(table: Table, declarations: Declarations) -> dg.FreshnessPolicy |
     return dg.FreshnessPolicy.time_window(fail_window=max(limit, timedelta(minutes=1)))
 
 
-def _description(table: Table) -> str:
+def _description(table: Table, declarations: Declarations) -> str:
     if table.consumer:
-        return table.consumer.description
+        # Lists show the beginning alone, so what the table holds comes first; what it promises stands at the top of its page.
+        promised = decide(declarations, table.consumer).explanation
+        return "\n\n".join(filter(None, [table.consumer.description, promised[0].upper() + promised[1:]]))
     assert table.stream is not None
     if table.grain == "5 min":
-        return f"Events of the stream `{table.stream.name}`, by 5-minute window of event time. The open day is filled by these."
-    return f"Events of the stream `{table.stream.name}`, by local day. A closed day is the truth, sealed from its windows or read whole."
+        return (
+            f"The stream {table.stream.name} in 5-minute windows of event time.\n\nThey fill the open day; a closed day "
+            f"is the truth in `{table.stream.daily}`. Windows of a day that was read whole stay missing here on purpose: "
+            "that day delivers them."
+        )
+    return (
+        f"The stream {table.stream.name} in local days.\n\nA closed day is the truth, sealed from its windows or read "
+        f"whole. The newest partition is the open day, which is never sealed: materialize `{table.stream.name}` for it."
+    )
 
 
 def _metadata(table: Table, declarations: Declarations) -> dict[str, object]:
     if table.consumer is None:
-        readers = declarations.readers[table.stream.name] if table.stream else ()
-        return {"read_by": ", ".join(c.name for c in readers) or "nobody yet"}
+        assert table.stream is not None
+        readers = declarations.readers[table.stream.name]
+        return {
+            "read_by": ", ".join(c.name for c in readers) or "nobody yet",
+            "explain": dg.MetadataValue.md(_filled_by(table.stream, table.grain, declarations)),
+        }
     decision = decide(declarations, table.consumer)
     return {
         **table.consumer.metadata,
         "promise": str(decision.promise),
         "lane": decision.lane,
         "cadence": decision.cadence.name,
-        "explain": dg.MetadataValue.md(str(decision)),
+        "explain": dg.MetadataValue.md(decision.explanation),
     }
+
+
+def _filled_by(stream: StreamSpec, grain: Grain, declarations: Declarations) -> str:
+    if grain == "day":
+        return (
+            f"Sealed by `{DAILY.name}`, {words(DAY_MARGIN)} after the last window of a day has settled: from the windows "
+            "where all are sealed, else read whole in one query. `heal` does it where that was missed."
+        )
+    cadences = sorted(c for c in declarations.demand()[stream.name] if not c.is_batch)
+    if not cadences:
+        return "Filled by nobody: no consumer needs events within the day, and a day is read whole in one query."
+    hungry = [
+        c.name
+        for c in declarations.consumers
+        if not c.cadence.is_batch and stream.name in declarations.streams_of(c.name)
+    ]
+    return (
+        f"Filled by {', '.join(f'`{c.name}`' for c in cadences)} for {', '.join(hungry)}. A window settles "
+        f"{compact(stream.settling)} after its end."
+    )

@@ -1,7 +1,7 @@
 """One automation a cadence, and `heal`: each asks the planner, records its requests, and yields their runs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -41,15 +41,29 @@ def build_automations(
     automations = [*(c.name for c in declarations.cadences), HEAL]
     switches = Switches({names.prefixed(name): name for name in automations}, are_running=are_running)
     made = _Automations(declarations, names, zone, are_running, open_from, resource_keys, switches)
-    sensors = [made.sensor(c.name, _about(declarations, c)) for c in declarations.cadences if not c.is_batch]
-    sensors.append(made.sensor(HEAL, _HEAL))
+    sensors = [
+        made.sensor(c.name, _about(declarations, c), _asked_by(declarations, c))
+        for c in declarations.cadences
+        if not c.is_batch
+    ]
+    sensors.append(made.sensor(HEAL, _HEAL, declarations.tables))
     return sensors, [made.schedule(c) for c in declarations.cadences if c.is_batch]
 
 
 def _about(declarations: Declarations, cadence: Cadence) -> str:
     served = [c for c in declarations.consumers if c.cadence == cadence]
-    lines = [str(decide(declarations, c)) for c in served] or ["Seals the days of every stream."]
-    return f"Serves {len(served)} consumer{'s' * (len(served) != 1)}.\n\n" + "\n\n".join(f"- {line}" for line in lines)
+    if not served:
+        return "Seals the days of every stream. No consumer has this cadence."
+    # The UI shows this as plain text, on one line: no Markdown, and bullets part the consumers there too.
+    count = f"Serves {len(served)} consumer{'s' * (len(served) != 1)}:"
+    return "\n".join([count, *(f"• {decide(declarations, c)}".replace("`", "") for c in served)])
+
+
+def _asked_by(declarations: Declarations, cadence: Cadence) -> list[str]:
+    """Return the tables that a cadence below a day asks for: its consumers, and what they read."""
+    demand = declarations.demand()
+    wanted = {name for name, cadences in demand.items() if cadence in cadences}
+    return [name for name, table in declarations.tables.items() if name in wanted and not table.is_days_of_stream]
 
 
 @dataclass(frozen=True)
@@ -62,12 +76,12 @@ class _Automations:
     resource_keys: set[str]
     switches: Switches
 
-    def sensor(self, automation: str, about: str) -> dg.SensorDefinition:
-        """Return the sensor that asks for the work of `automation`."""
+    def sensor(self, automation: str, about: str, tables: Iterable[str]) -> dg.SensorDefinition:
+        """Return the sensor that asks for the work of `automation`, which is about `tables`."""
 
         @dg.sensor(
             name=self.names.prefixed(automation),
-            asset_selection=dg.AssetSelection.assets(*(self.names.key(t) for t in self.declarations.tables)),
+            asset_selection=dg.AssetSelection.assets(*(self.names.key(t) for t in tables)),
             minimum_interval_seconds=int(LOOK_EVERY.total_seconds()),
             default_status=dg.DefaultSensorStatus.RUNNING if self.are_running else dg.DefaultSensorStatus.STOPPED,
             description=about,
@@ -90,11 +104,14 @@ class _Automations:
         planned, requests = pipeline.request(automation, self.switches.stopped(context))
         runs = [self._run_request(pipeline, work, lease) for work, lease in requests]
         says = planned.says[automation]
-        cursor, checks = context.cursor, ()
+        cursor, checks, lost = context.cursor, (), []
         if automation == HEAL:
             cursor, checks = _checks(pipeline, self.names, context.cursor)
-            says = "; ".join([says, *end_lost_runs(context.instance, pipeline)])
-        context.log.info(says)
+            lost = end_lost_runs(context.instance, pipeline)
+            says = "; ".join([says, *lost])
+        if runs or lost:
+            # A skip's reason is kept with its tick: logging it too would leave one file a tick, which nobody purges.
+            context.log.info(says)
         return dg.SensorResult(
             run_requests=runs, skip_reason=None if runs else says, cursor=cursor, asset_events=checks
         )
@@ -126,9 +143,9 @@ class _Automations:
             except TransientError as error:
                 context.log.warning(str(error))
                 return dg.SkipReason(f"could not look: {error}. `heal` does it, ten minutes after the day's turn")
-            context.log.info(planned.says[cadence.name])
             if not requests:
                 return dg.SkipReason(_not_due(cadence, pipeline, planned))
+            context.log.info(planned.says[cadence.name])
             return [self._run_request(pipeline, work, lease) for work, lease in requests]
 
         return look
@@ -153,7 +170,7 @@ def _checks(pipeline: "Pipeline", names: Names, cursor: str | None) -> tuple[str
     """Evaluate the checks when what they say has changed, and every five minutes; the cursor remembers both.
 
     Dagster shows a check as not evaluated after each materialization, which it hears of a little later than the ledger:
-    hence what has changed is evaluated at once, and all of it again `HEARD_AFTER`.
+    hence what has changed is evaluated at once, and everything again `HEARD_AFTER`.
     """
     now = pipeline.clock.now()
     before = json.loads(cursor) if cursor else {}
@@ -162,11 +179,12 @@ def _checks(pipeline: "Pipeline", names: Names, cursor: str | None) -> tuple[str
     is_time = _is_past(before.get("at"), CHECK_EVERY, now)
     is_heard = "changed" in before and _is_past(before["changed"], HEARD_AFTER, now)
     was = before.get("states", {})
-    due = [e for name, state, e in found if is_time or is_heard or was.get(name) != state]
-    if is_time:
+    is_all = is_time or is_heard
+    due = [e for name, state, e in found if is_all or was.get(name) != state]
+    if is_all:
         # Their cost grows with history, so they are no part of every tick.
         due += sums(pipeline, names)
-    after = {"at": now.isoformat() if is_time else before["at"], "states": states}
+    after = {"at": now.isoformat() if is_all else before["at"], "states": states}
     if states != was:
         after["changed"] = now.isoformat()
     elif "changed" in before and not is_heard:

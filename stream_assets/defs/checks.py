@@ -1,6 +1,7 @@
 """Asset checks with numbers: rows that add up, the promise, and holes. Evaluated by the sensors, and on a click."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -11,10 +12,12 @@ from stream_assets.defs.assets import Open
 from stream_assets.defs.names import Names
 
 if TYPE_CHECKING:
+    from stream_assets.lake.ledger.ledger import Totals
     from stream_assets.pipeline import Pipeline
     from stream_assets.pipeline.promises import Standing
 
 PROMISE, HOLES, ROWS = "promise", "holes", "rows_add_up"
+SHOWN = 5
 
 
 def build_checks(
@@ -42,11 +45,13 @@ def _check(table: Table, name: str, names: Names, open_from: Open, resource_keys
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         pipeline = open_from(context.resources)
         if name == ROWS:
-            passed, metadata = _rows_add_up(pipeline, table)
-            return dg.AssetCheckResult(passed=passed, metadata=metadata)
+            found = _rows_add_up(pipeline.lake.ledger.totals(table.name))
+            return dg.AssetCheckResult(passed=found.passed, description=found.says, metadata=found.metadata)
         standing = next(s for s in _standings(pipeline) if s.consumer.name == table.name)
-        passed, metadata = _promise(standing) if name == PROMISE else _holes(standing)
-        return dg.AssetCheckResult(passed=passed, metadata=metadata, severity=_severity(standing))
+        found = _promise(standing) if name == PROMISE else _holes(standing)
+        return dg.AssetCheckResult(
+            passed=found.passed, description=found.says, metadata=found.metadata, severity=_severity(standing)
+        )
 
     return check
 
@@ -54,23 +59,24 @@ def _check(table: Table, name: str, names: Names, open_from: Open, resource_keys
 def evaluations(pipeline: "Pipeline", names: Names) -> Iterator[tuple[str, str, dg.AssetCheckEvaluation]]:
     """Yield `(check, what its state depends on, evaluation)` of every consumer's checks, for a sensor to record."""
     for standing in _standings(pipeline):
-        for name, (passed, metadata) in ((PROMISE, _promise(standing)), (HOLES, _holes(standing))):
+        for name, found in ((PROMISE, _promise(standing)), (HOLES, _holes(standing))):
             evaluation = dg.AssetCheckEvaluation(
-                asset_key=names.key(standing.consumer.name), check_name=name, passed=passed, metadata=metadata,
-                severity=_severity(standing),
+                asset_key=names.key(standing.consumer.name), check_name=name, passed=found.passed, description=found.says,
+                metadata=found.metadata, severity=_severity(standing),
             )  # fmt: skip
-            state = f"{'passed' if passed else 'failed'}, complete through {standing.complete_through:%Y-%m-%dT%H:%MZ}"
+            state = f"{'passed' if found.passed else 'failed'}, complete through {standing.complete_through:%Y-%m-%dT%H:%MZ}"
             yield f"{standing.consumer.name}.{name}", state, evaluation
 
 
 def sums(pipeline: "Pipeline", names: Names) -> Iterator[dg.AssetCheckEvaluation]:
     """Yield the evaluation of `rows_add_up` for every table of a stream that has partitions, for a sensor to record."""
     for table in pipeline.declarations.tables.values():
-        passed, metadata = _rows_add_up(pipeline, table) if table.stream else (True, {"partitions": 0})
-        if metadata["partitions"]:
+        totals = pipeline.lake.ledger.totals(table.name) if table.stream else None
+        if totals and totals.partitions:
+            found = _rows_add_up(totals)
             yield dg.AssetCheckEvaluation(
-                asset_key=names.key(table.name), check_name=ROWS, passed=passed,
-                metadata={name: dg.MetadataValue.int(count) for name, count in metadata.items()},
+                asset_key=names.key(table.name), check_name=ROWS, passed=found.passed, description=found.says,
+                metadata=found.metadata,
             )  # fmt: skip
 
 
@@ -84,33 +90,57 @@ def _severity(standing: "Standing") -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if standing.decision.can_be_kept else dg.AssetCheckSeverity.WARN
 
 
-def _promise(standing: "Standing") -> tuple[bool, dict[str, dg.MetadataValue]]:
-    kept = standing.is_kept and standing.decision.can_be_kept
-    return kept, {
-        "now": dg.MetadataValue.text(str(standing)),
-        "lag_s": dg.MetadataValue.float(standing.lag.total_seconds()),
+@dataclass(frozen=True)
+class _Found:
+    """What a check found: in a sentence, and in figures that Dagster plots."""
+
+    passed: bool
+    says: str
+    metadata: dict[str, dg.MetadataValue]
+
+
+def _promise(standing: "Standing") -> _Found:
+    figures: dict[str, dg.MetadataValue] = {
+        "lag_s": dg.MetadataValue.float(round(standing.lag.total_seconds(), 1)),
         "limit_s": dg.MetadataValue.float(standing.promise.limit.total_seconds()),
         "complete_through": dg.MetadataValue.text(standing.complete_through.isoformat()),
-        "arithmetic": dg.MetadataValue.text(str(standing.decision)),
-        "held_by": dg.MetadataValue.text(standing.held_by or "-"),
+        "arithmetic": dg.MetadataValue.text(standing.decision.explanation),
     }
+    if standing.held_by:
+        figures["held_by"] = dg.MetadataValue.text(standing.held_by)
+    return _Found(standing.is_kept and standing.decision.can_be_kept, str(standing), figures)
 
 
-def _holes(standing: "Standing") -> tuple[bool, dict[str, dg.MetadataValue]]:
-    return not standing.holes, {
-        "missing": dg.MetadataValue.text(compact(standing.holes.duration)),
-        "where": dg.MetadataValue.text(str(standing.holes)),
+def _holes(standing: "Standing") -> _Found:
+    missing = standing.holes.duration
+    says = f"missing {compact(missing)}: {_some(standing.holes)}" if missing else "nothing missing"
+    figures: dict[str, dg.MetadataValue] = {
+        "missing_s": dg.MetadataValue.float(missing.total_seconds()),
         "stale_code_partitions": dg.MetadataValue.int(standing.stale_code),
         "failed_partitions": dg.MetadataValue.int(len(standing.failures)),
     }
+    if standing.failures:
+        figures["failures"] = dg.MetadataValue.text(_some(f"{f.span} {f.error}" for f in standing.failures))
+    return _Found(not standing.holes, says, figures)
 
 
-def _rows_add_up(pipeline: "Pipeline", table: Table) -> tuple[bool, dict[str, int]]:
-    totals = pipeline.lake.ledger.totals(table.name)
-    return totals.rows_read == totals.rows + totals.duplicates + totals.rejected, {
+def _some(things: Iterable[object]) -> str:
+    """Return the first few of what may be many."""
+    said = [str(thing) for thing in things]
+    return ", ".join(said[:SHOWN]) + (f" and {len(said) - SHOWN} more" if len(said) > SHOWN else "")
+
+
+def _rows_add_up(totals: "Totals") -> _Found:
+    passed = totals.rows_read == totals.rows + totals.duplicates + totals.rejected
+    counts = {
         "rows_read": totals.rows_read,
         "written": totals.rows,
         "duplicates": totals.duplicates,
         "rejected": totals.rejected,
         "partitions": totals.partitions,
     }
+    says = (
+        f"{totals.rows_read:,} rows read {'=' if passed else 'is not'} {totals.rows:,} written + {totals.duplicates:,} "
+        f"duplicates + {totals.rejected:,} rejected, in {totals.partitions:,} partitions"
+    )
+    return _Found(passed, says, {name: dg.MetadataValue.int(count) for name, count in counts.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,55 +13,59 @@ if TYPE_CHECKING:
     from stream_assets.pipeline import Outcome, Pipeline
 
 PREVIEW_ROWS = 5
+_ABOUT = {
+    "event_id": "Unique in its stream.",
+    "event_time": "When it happened; decides the partition.",
+    "arrival_time": "When the source first showed it.",
+}
 
 
 def facts(pipeline: Pipeline, outcome: Outcome) -> dict[str, Any]:
-    """Return the metadata of one partition: what became of it, row count, path, columns, first rows, receipt."""
+    """Return the metadata of one partition, what people look for first: what became of it, rows, where they are, receipt."""
     shown: dict[str, Any] = {"state": outcome.state}
     receipt = outcome.receipt
     if receipt is None:
         if outcome.state == "delivered by the day":
             shown["served_from"] = "day"
         return shown
+    is_stream = pipeline.table(receipt.table).stream is not None
+    shown |= {"why": receipt.reason or "-", "dagster/row_count": receipt.rows}
+    if is_stream:
+        shown |= {"rows_read": receipt.rows_read, "duplicates": receipt.duplicates, "rejected": receipt.rejected}
+    shown |= {"complete_through": receipt.complete_through.isoformat(), "missing": str(receipt.missing)}
     current = next(iter(pipeline.lake.ledger.current(receipt.table, receipt.span)), None)
-    shown |= {
-        "dagster/row_count": receipt.rows,
-        "rows_read": receipt.rows_read,
-        "duplicates": receipt.duplicates,
-        "rejected": receipt.rejected,
-        "revision": receipt.revision,
-        "digest": str(receipt.digest),
-        "complete_through": receipt.complete_through.isoformat(),
-        "missing": str(receipt.missing),
-        "receipt": dg.MetadataValue.json(receipt.facts()),
-    }
+    if current is not None:
+        path = pipeline.lake.layout.root / current.file
+        shown["path"] = dg.MetadataValue.path(str(path))
+        try:
+            shown |= _content(path, _ABOUT if is_stream else {})
+        except FileNotFoundError:
+            shown["preview"] = "replaced meanwhile: look at the newest materialization"
     if receipt.latency:
         shown["event_to_queryable_p95_s"] = receipt.latency.p95
-    if current is None:
-        return shown
-    path = pipeline.lake.layout.root / current.file
-    shown["path"] = dg.MetadataValue.path(str(path))
-    try:
-        shown |= _content(path)
-    except FileNotFoundError:
-        shown["preview"] = "replaced meanwhile: look at the newest materialization"
-    return shown
+    return shown | {
+        "revision": receipt.revision,
+        "digest": str(receipt.digest),
+        "receipt": dg.MetadataValue.json(receipt.facts()),
+    }
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: Path, about: Mapping[str, str]) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     first = next(file.iter_batches(batch_size=PREVIEW_ROWS), None)
-    columns = [dg.TableColumn(f.name, str(f.type)) for f in file.schema_arrow]
-    content: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(columns=columns)}
+    columns = [dg.TableColumn(f.name, str(f.type), about.get(f.name)) for f in file.schema_arrow]
+    content: dict[str, Any] = {}
     if first is not None:
         records = [dg.TableRecord({k: _plain(v) for k, v in row.items()}) for row in first.to_pylist()]
         content["preview"] = dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns))
-    return content
+    return content | {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, float):
+        return float(f"{value:.12g}")  # 0.1 + 0.2 reads as 0.3
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 

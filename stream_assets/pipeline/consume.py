@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -233,8 +236,8 @@ class Consume:
             raise
         except Exception as error:
             raise ConsumerError(
-                f"{where}: the function raised {type(error).__name__}: {error}. Mend the function or its input, then "
-                f"`stream-assets refresh {consumer.name}`"
+                f"{where}: the function raised {type(error).__name__}: {error}{_line(error, consumer)}. "
+                f"Mend the function or its input, then `stream-assets refresh {consumer.name}`"
             ) from error
         for name, argument in inputs.items():
             said = changed(argument, before[name])
@@ -321,3 +324,10 @@ def _fingerprint(files: list[LakeFile], read: TimeWindow, wanted: Intervals) -> 
         elif wanted.clip(current.span):
             total += current.digest
     return total
+
+
+def _line(error: Exception, consumer: Consumer) -> str:
+    """Return where in the consumer's own file it happened; nothing for what DuckDB does only when its result is read."""
+    code = getattr(inspect.unwrap(consumer.function), "__code__", None)
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if code and f.filename == code.co_filename]
+    return f" ({Path(code.co_filename).name}, line {lines[-1]})" if code and lines else ""

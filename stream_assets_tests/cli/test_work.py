@@ -30,7 +30,7 @@ def test_plan_says_what_is_due_and_runs_nothing(shell: Shell) -> None:
 def test_plan_in_words_has_the_reasons_and_the_arithmetic(shell: Shell) -> None:
     said = shell("plan").out
     assert "every_5_min: events, orders, 2026-03-10T00:00+0000 to 2026-03-10T14:30+0000 (175 windows)" in said
-    assert "because events: 175 windows not there yet" in said
+    assert "because 175 windows not there yet" in said
     assert "Worst lag 5 min cadence + 30 s settling" in said
 
 

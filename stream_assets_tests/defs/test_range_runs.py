@@ -30,6 +30,9 @@ def test_a_range_run_shows_facts_on_every_partition(host: Host) -> None:
         assert metadata["dagster/row_count"].value == receipt.rows
         assert metadata["rows_read"].value == receipt.rows + receipt.duplicates + receipt.rejected
         assert {"path", "preview", "receipt", "dagster/column_schema"} <= set(metadata)
+        # What people look for comes first, the long receipt last.
+        assert [*metadata][:3] == ["state", "why", "dagster/row_count"]
+        assert [*metadata][-1] == "receipt"
 
 
 def test_days_and_their_consumers_fill_in_one_run(host: Host) -> None:

@@ -53,17 +53,22 @@ class Decision:
         """Whether the arithmetic allows the promise."""
         return self.worst_lag <= self.promise.limit
 
-    def __str__(self) -> str:
+    @property
+    def explanation(self) -> str:
+        """Promise, lane and arithmetic in words, without the consumer's name."""
         margin = f" + {words(DAY_MARGIN)} for the day's turn" if self.cadence.is_batch else ""
         how = "measured p95" if self.is_measured else "assumed"
         served = f"lane {self.lane}, served by `{self.cadence.name}`"
         if self.lane == "streaming":
             served += " until the streaming lane exists"
         return (
-            f"{self.consumer}: {self.promise}; {served}. Worst lag {words(self.cadence.step)} cadence + {compact(self.settling)} "
+            f"{self.promise}; {served}. Worst lag {words(self.cadence.step)} cadence + {compact(self.settling)} "
             f"settling{margin} + {compact(self.run_time)} queueing and running ({how}) = {compact(self.worst_lag)}: "
             f"the promise {self.verdict}."
         )
+
+    def __str__(self) -> str:
+        return f"{self.consumer}: {self.explanation}"
 
 
 def decide(declarations: Declarations, consumer: Consumer, run_time: timedelta | None = None) -> Decision:

@@ -259,18 +259,21 @@ class _Planner:
         return coverage - self.rule.in_flight(table)
 
     def _reason(self, names: Iterable[str], due: dict[str, Intervals], span: TimeWindow) -> str:
-        parts: list[str] = []
+        tables: dict[str, list[str]] = {}
         for name in names:
             there = self.state.table(name).coverage
             reopened = self.rule.reopened(self.declarations.tables[name])
             again = [r.reason for r in reopened if there.clip(r.span).clip(span)]
             if again:
-                parts.append(f"{name}: {again[0]}" + (f" (and {len(again) - 1} more)" if len(again) > 1 else ""))
+                why = again[0] + (f" (and {len(again) - 1} more)" if len(again) > 1 else "")
             elif self.state.table(name).outdated.clip(span):
-                parts.append(f"{name}: its code changed")
+                why = "its code changed"
             else:
-                parts.append(f"{name}: {self._count(name, due[name].clip(span))} not there yet")
-        return "; ".join(parts)
+                why = f"{self._count(name, due[name].clip(span))} not there yet"
+            tables.setdefault(why, []).append(name)
+        if len(tables) == 1:
+            return next(iter(tables))  # the tables stand beside it wherever it is shown
+        return "; ".join(f"{', '.join(names)}: {why}" for why, names in tables.items())
 
     def _count(self, name: str, spans: Intervals) -> str:
         grain = self.declarations.tables[name].grain
@@ -306,9 +309,9 @@ class _Planner:
             parts.append(f"{len(flying)} run{'s' * (len(flying) != 1)} in flight")
         if blocked:
             parts.append(f"{len(blocked)} failed: {', '.join(blocked[:3])}")
-        return f"{', '.join(parts)}: {self._outlook(name)}"
+        return f"{', '.join(parts)}: {self._outlook(name, is_blocked=bool(blocked))}"
 
-    def _outlook(self, name: str) -> str:
+    def _outlook(self, name: str, *, is_blocked: bool) -> str:
         cadence = next((c for c in self.declarations.cadences if c.name == name), None)
         if cadence is None:
             whole = [h.open_from for h in self.rule.horizons.values()]
@@ -318,8 +321,11 @@ class _Planner:
         after = cadence.next_boundary(settled, self.calendar)
         at = after + settling + (DAY_MARGIN if cadence.is_batch else timedelta(0))
         through = cadence.last_boundary(settled, self.calendar)
-        what = "next window" if cadence.step == GRID else f"next {words(cadence.step)}"
-        return f"complete through {through:%H:%M}, {what} settles at {at:%Y-%m-%dT%H:%M:%S}Z"
+        what = "next window" if cadence.step == GRID else f"next {words(cadence.step).removeprefix('1 ')}"
+        # What is in flight, or has failed, is not there though it has settled.
+        state = "settled" if self.state.in_flight or is_blocked else "complete"
+        at_hand = f"{through:%Y-%m-%dT%H:%MZ}" if cadence.is_batch else f"{through:%H:%M}"
+        return f"{state} through {at_hand}, {what} settles at {at:%Y-%m-%dT%H:%M:%S}Z"
 
     def _range(self, work: Work) -> str:
         first = self.calendar.key(work.span, work.grain)
