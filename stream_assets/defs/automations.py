@@ -14,7 +14,7 @@ from stream_assets.core.planning import HEAL, Plan, Work
 from stream_assets.core.planning.decision import decide
 from stream_assets.defs.assets import Open
 from stream_assets.defs.checks import evaluations, sums
-from stream_assets.defs.lost import end_lost_runs
+from stream_assets.defs.lost import end_lost_runs, follow_runs
 from stream_assets.defs.names import Names, lake_tag, run_tags
 from stream_assets.defs.switches import Switches
 from stream_assets.errors import TransientError
@@ -101,14 +101,15 @@ class _Automations:
 
     def _look(self, context: dg.SensorEvaluationContext, automation: str) -> dg.SensorResult:
         pipeline = self.open_from(context.resources)
+        lost = follow_runs(context.instance, pipeline)
         planned, requests = pipeline.request(automation, self.switches.stopped(context))
         runs = [self._run_request(pipeline, work, lease) for work, lease in requests]
         says = planned.says[automation]
-        cursor, checks, lost = context.cursor, (), []
+        cursor, checks = context.cursor, ()
         if automation == HEAL:
             cursor, checks = _checks(pipeline, self.names, context.cursor)
-            lost = end_lost_runs(context.instance, pipeline)
-            says = "; ".join([says, *lost])
+            lost += end_lost_runs(context.instance, pipeline)
+        says = "; ".join([says, *lost])
         if runs or lost:
             # A skip's reason is kept with its tick: logging it too would leave one file a tick, which nobody purges.
             context.log.info(says)

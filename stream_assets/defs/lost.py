@@ -1,4 +1,8 @@
-"""Runs whose process is gone: Dagster's default launcher never asks, so they would hold their place in the queue for ever."""
+"""Runs and work that lost each other, because a process was stopped between two lines.
+
+A run whose process is gone would hold its place in the queue for ever, as Dagster's default launcher never asks. Work
+whose run has ended would count as in flight until its lease expires.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,33 @@ PATIENCE = timedelta(hours=1)
 
 AWAKE = timedelta(minutes=2)
 
+ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+
+
+def follow_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]:
+    """Let work that waits for its run stay in flight as long as that is queued, and be free once it has ended.
+
+    A run may queue for longer than a request counts, or end (Ctrl-C) between two of its tables.
+
+    Returns:
+        What was given back.
+    """
+    work, now = pipeline.lake.ledger.work, pipeline.clock.now()
+    waiting = work.waiting(now)
+    if not waiting:
+        return []
+    said: list[str] = []
+    for run in instance.get_runs(filters=dg.RunsFilter(tags={WORK_TAG: [str(id) for id in waiting]})):
+        if not _is_of(run, pipeline):
+            continue
+        id = int(run.tags[WORK_TAG])
+        if run.status in ENDED:
+            work.drop(id, "its run was stopped", now)
+            said.append(f"the work of run {run.run_id[:8]}, which has ended, is free again")
+        else:
+            work.keep(id, now)
+    return said
+
 
 def end_lost_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]:
     """Report runs as failed that were killed with everything else, and return what became of them.
@@ -31,7 +62,7 @@ def end_lost_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]
     ours = [
         run
         for run in instance.get_runs(filters=started)
-        if run.tags.get(WORK_TAG, "").isdecimal() and run.tags.get(RUN_KEY, "").startswith(lake_tag(pipeline.lake.id))
+        if run.tags.get(WORK_TAG, "").isdecimal() and _is_of(run, pipeline)
     ]
     if not ours:
         return []
@@ -49,3 +80,7 @@ def end_lost_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]
             instance.report_run_failed(run, message="Its process is gone: it gives no sign of life any more.")
             said.append(f"run {run.run_id[:8]} is lost and was ended")
     return said
+
+
+def _is_of(run: dg.DagsterRun, pipeline: Pipeline) -> bool:
+    return run.tags.get(RUN_KEY, "").startswith(lake_tag(pipeline.lake.id))

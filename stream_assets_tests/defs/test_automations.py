@@ -428,3 +428,21 @@ def test_a_run_that_gives_no_sign_of_life_is_ended(
     assert f"run {run.run_id[:8]} is lost and was ended" in log.info.call_args_list[-1].args[0]
     statuses = {r.run_id: r.status for r in instance.get_runs()}
     assert statuses == {run.run_id: dg.DagsterRunStatus.FAILURE, other.run_id: dg.DagsterRunStatus.STARTED}
+
+
+def test_work_whose_run_was_stopped_between_two_tables_is_asked_for_again(
+    hosted: Hosted, instance: dg.DagsterInstance, clock: SettableClock
+) -> None:
+    host = hosted(orders)
+    request = host.tick("every_5_min").requests[0]
+    id = int(request.tags[WORK_TAG])
+    span = host.pipeline.range("events", request.tags[RANGE_START], "2026-03-10T00:35+0000")
+    with host.pipeline.running("events", span, request=id) as running:
+        host.pipeline.fill("events", span, running)
+    tags = {**request.tags, RUN_KEY: str(request.run_key)}
+    run = create_run_for_test(instance, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    assert "free again" not in str(host.tick("heal").said)
+    assert not host.tick("every_5_min").requests
+    instance.report_run_failed(run)
+    assert f"the work of run {run.run_id[:8]}, which has ended, is free again" in str(host.tick("heal").said)
+    assert host.tick("every_5_min").requests

@@ -12,11 +12,13 @@ create table if not exists current (
     code text not null, committed_at text not null, receipt text not null, seq integer not null,
     primary key (tbl, key_start)
 ) without rowid;
+create index if not exists current_by_code on current (tbl, code);
 create table if not exists coverage (tbl text not null, start text not null, "end" text not null, primary key (tbl, start)) without rowid;
 create table if not exists reopened (
     id integer primary key, tbl text not null, start text not null, "end" text not null,
     reason text not null, since text not null, latest text not null, not_before text not null
 );
+create index if not exists reopened_by_span on reopened (tbl, start);
 create table if not exists failure (
     tbl text not null, start text not null, "end" text not null, error text not null, tries integer not null,
     at text not null, next_try_at text, transient integer not null, code text not null, upto text,
@@ -29,6 +31,7 @@ create table if not exists work (
     finished_at text, error text, cpu_seconds real
 );
 create index if not exists work_by_lease on work (state, lease_expires_at);
+create index if not exists work_by_age on work (state, is_catch_up, id);
 create table if not exists consumer (
     name text primary key, first_seen text not null, code text not null, code_stated integer not null,
     reconciled_seq integer not null, paused_at text

@@ -107,6 +107,19 @@ class WorkRecords:
             ),
         )  # fmt: skip
 
+    def waiting(self, now: datetime) -> tuple[int, ...]:
+        """Return the ids of work in flight that nobody is doing: asked for, or between two of its tables."""
+        rows = self._database.rows(
+            "select id from work where state = 'requested' and lease_expires_at > ?", (text(now),)
+        )
+        return tuple(row["id"] for row in rows)
+
+    def keep(self, id: int, now: datetime) -> None:
+        """Let waiting work count as in flight for five more minutes."""
+        self._database.change(
+            "update work set lease_expires_at = ? where id = ? and state = 'requested'", (text(now + REQUESTED), id)
+        )
+
     def renew(self, lease: Lease, now: datetime) -> None:
         """Give a sign of life."""
         self._database.change(
@@ -170,7 +183,7 @@ class WorkRecords:
         """Return by automation the 95th percentile, from request to end, of its newest live runs; empty before any."""
         found: dict[str, list[timedelta]] = {}
         for r in self._database.rows(
-            "select automation, requested_at, finished_at from work where state = 'done' and not is_catch_up order by id desc limit ?",
+            "select automation, requested_at, finished_at from work where state = 'done' and is_catch_up = 0 order by id desc limit ?",
             (newest,),
         ):
             found.setdefault(r["automation"], []).append(instant(r["finished_at"]) - instant(r["requested_at"]))
