@@ -131,7 +131,7 @@ class _Automations:
         @dg.schedule(
             name=self.names.prefixed(cadence.name),
             job=job,
-            cron_schedule=f"{minutes % 60} {minutes // 60} * * *",
+            cron_schedule=f"{minutes % 60} {minutes // 60 % 24} * * *",
             execution_timezone=self.zone,
             default_status=dg.DefaultScheduleStatus.RUNNING if self.are_running else dg.DefaultScheduleStatus.STOPPED,
             description=_about(self.declarations, cadence),

@@ -446,3 +446,23 @@ def test_work_whose_run_was_stopped_between_two_tables_is_asked_for_again(
     instance.report_run_failed(run)
     assert f"the work of run {run.run_id[:8]}, which has ended, is free again" in str(host.tick("heal").said)
     assert host.tick("every_5_min").requests
+
+
+def test_work_is_not_asked_for_again_while_its_run_queues(
+    hosted: Hosted, instance: dg.DagsterInstance, clock: SettableClock
+) -> None:
+    host = hosted(orders)
+    request = host.tick("every_5_min").requests[0]
+    tags = {**request.tags, RUN_KEY: str(request.run_key)}
+    create_run_for_test(instance, tags=tags, status=dg.DagsterRunStatus.NOT_STARTED)
+    for _ in range(4):
+        clock.advance(timedelta(minutes=4))
+        asked = [r for r in host.tick("every_5_min").requests if r.tags[RANGE_START] == request.tags[RANGE_START]]
+        assert asked == []
+
+
+def test_days_that_settle_a_day_later_have_a_turn(hosted: Hosted) -> None:
+    slow = SyntheticEvents(rate=0.05, lateness=timedelta(hours=24))
+    host = hosted(orders, source=slow)
+    (daily,) = [s for s in host.definitions.schedules or () if s.name == "daily"]
+    assert daily.cron_schedule == "5 0 * * *"

@@ -106,31 +106,32 @@ class JsonLines:
         return Piece(table, tuple(flaws))
 
     def _table(self, block: bytes, times_only: bool) -> pa.Table:
-        """Parse; text that looks like a date is read once more as the text that it is."""
         if not block.strip():
             return pa.table({})
-        table = self._parse(block, times_only)
-        if times_only and _is_null(table, self.times[0]):
-            table = self._parse_as(block, {}, ignore=False)
-        types: dict[str, Any] = dict(zip(table.schema.names, table.schema.types, strict=True))
-        dates = {name: _as_text(kind) for name, kind in types.items() if _as_text(kind) != kind}
-        if dates:
-            self.text |= dates
-            table = self._parse_as(block, dates, ignore=False)
-        return table
-
-    def _parse(self, block: bytes, times_only: bool) -> pa.Table:
         known = {name: kind for name, kind in self.text.items() if not times_only or name in self.times}
         if times_only:
             known = {name: pa.string() for name in self.times} | known
         try:
-            table = self._parse_as(block, known, ignore=times_only)
-            # A column that was asked for is there, even where no object has it.
-            spare = [n for n in known if n not in (self.id, *self.times) and _is_null(table, n)]
-            return table.drop_columns(spare) if spare else table
+            table = self._parse(block, known, ignore=times_only)
         except pa.ArrowInvalid:
             # What an earlier block taught may not hold for this one.
-            return self._parse_as(block, {}, ignore=False)
+            return self._parse(block, {}, ignore=False)
+        if times_only and _is_null(table, self.times[0]):
+            return self._parse(block, {}, ignore=False)
+        # A column that was asked for is there, even where no object has it.
+        spare = [n for n in known if n not in (self.id, *self.times) and _is_null(table, n)]
+        return table.drop_columns(spare) if spare else table
+
+    def _parse(self, block: bytes, known: dict[str, pa.DataType], *, ignore: bool) -> pa.Table:
+        """Parse; text that looks like a date is read again as the text that it is, until none is left."""
+        while True:
+            table = self._parse_as(block, known, ignore=ignore)
+            types: dict[str, Any] = dict(zip(table.schema.names, table.schema.types, strict=True))
+            dates = {name: _as_text(kind) for name, kind in types.items() if _as_text(kind) != kind}
+            if not dates:
+                return table
+            self.text |= dates
+            known = known | dates
 
     @staticmethod
     def _parse_as(block: bytes, known: dict[str, pa.DataType], *, ignore: bool) -> pa.Table:
