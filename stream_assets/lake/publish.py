@@ -50,6 +50,7 @@ class Staged:
         touched: event time whose content is new or other than before.
         read_at: when its inputs were read; what was reopened until then is mended by it.
         inputs: tables of the lake that it was made from -> event time that was read of each.
+        mends: event time of it that was made anew, and whose reopening it settles.
     """
 
     receipt: Receipt
@@ -59,6 +60,7 @@ class Staged:
     touched: Intervals
     read_at: datetime
     inputs: Mapping[str, Intervals]
+    mends: Intervals
 
 
 class Publisher:
@@ -109,6 +111,7 @@ class Publisher:
         touched: Callable[[Receipt], Intervals],
         read_at: datetime,
         inputs: Mapping[str, Intervals] = MappingProxyType({}),
+        mends: Intervals | None = None,
     ) -> Receipt:
         """Write a partition into staging, and return its receipt.
 
@@ -122,6 +125,7 @@ class Publisher:
             read_at: when nothing of the inputs had been read yet.
             inputs: tables of the lake that it was made from -> event time that was read of each. What was published
                 there since the receipt's `inputs_seq` reopens the partition at once.
+            mends: event time of the partition that was made anew, if not all of it.
 
         Raises:
             LakeUnavailable: transient; the disk is full.
@@ -136,7 +140,9 @@ class Publisher:
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-        self._staged.append(Staged(said, grain, folder, name, touched(said), read_at, inputs))
+        self._staged.append(
+            Staged(said, grain, folder, name, touched(said), read_at, inputs, mends or Intervals.of(said.span))
+        )
         return said
 
     def _new_folder(self) -> Path:
@@ -205,7 +211,8 @@ class Publisher:
             by_table.setdefault(staged.receipt.table, []).append(staged)
             file = (self._target(staged) / staged.file).relative_to(self._layout.root)
             self._ledger.record(staged.receipt, str(file), staged.touched)
-            self._ledger.settle(staged.receipt.table, staged.receipt.span, staged.read_at)
+            for span in staged.mends:
+                self._ledger.settle(staged.receipt.table, span, staged.read_at)
             self._reopen_outdated(staged)
         for table, all_staged in by_table.items():
             covered = Intervals.union_of(c for s in all_staged for c in s.receipt.covered)

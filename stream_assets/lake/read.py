@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
-from stream_assets.events.schema import EVENT_TIME
+from stream_assets.events.schema import EMPTY, EVENT_TIME
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import Current, Ledger
 from stream_assets.lake.parquet import fit, unified
@@ -143,10 +143,14 @@ class Reader:
         """Return a column of `schema`, or one that the table has elsewhere: it is null here."""
         if column in schema.names:
             return schema.field(column)
-        for name in (table, self._ledger.days_of(table)):
-            newest = self.last_schema(name) if name else None
+        names = [name for name in (table, self._ledger.days_of(table)) if name]
+        for name in names:
+            newest = self.last_schema(name)
             if newest is not None and column in newest.names:
                 return newest.field(column)
+        if not any(self._ledger.newest(name, with_rows=True) for name in names):
+            # No row has come yet, so nobody knows what columns there are.
+            return pa.field(column, pa.null())
         raise LakeError(f"table {table!r} has no column {column!r} in {span}; it has: {', '.join(schema.names)}")
 
     def last_schema(self, table: str) -> pa.Schema | None:
@@ -155,6 +159,15 @@ class Reader:
         if newest is None:
             return None
         return self.with_file(newest, pq.read_schema)[1].remove_metadata()
+
+    def empty(self, table: str, columns: Sequence[str] | None, span: TimeWindow) -> pa.Table:
+        """See `Lake.empty`."""
+        names = (table, self._ledger.days_of(table))
+        schemas = (self.last_schema(name) for name in names if name)
+        schema = next((s for s in schemas if s is not None), EMPTY)
+        if columns is None:
+            return schema.empty_table()
+        return pa.schema([self._field(table, c, schema, span) for c in columns]).empty_table()
 
     # Lazily, with DuckDB.
 

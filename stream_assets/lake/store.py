@@ -87,6 +87,14 @@ class Lake(Foundation):
         """
         return self._reader.read(table, span, columns, keys=keys)
 
+    def empty(self, table: str, columns: Sequence[str] | None, span: TimeWindow) -> pa.Table:
+        """Return no events of a stream, in the columns that it had last, or in `columns`: null before its first event.
+
+        Raises:
+            LakeError: terminal; no such column. `span` is named in the message.
+        """
+        return self._reader.empty(table, columns, span)
+
     def relation(
         self, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, columns: Sequence[str] | None = None
     ) -> duckdb.DuckDBPyRelation | None:

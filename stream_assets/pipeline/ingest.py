@@ -106,10 +106,11 @@ class Ingest:
         is_same = (current.digest, current.rows) == (content.digest, content.table.num_rows)
         return is_same and self._site.lake.is_whole(current)
 
-    def _unchanged(self, current: Current, read_at: datetime) -> Outcome:
+    def _unchanged(self, current: Current, read_at: datetime, mends: Intervals | None = None) -> Outcome:
         with self._site.ledger.transaction():
             self._site.ledger.delivered(current, current.inputs_seq, current.code, self._site.clock.now())
-            self._site.ledger.settle(current.table, current.span, read_at)
+            for span in mends or Intervals.of(current.span):
+                self._site.ledger.settle(current.table, span, read_at)
         return self._done(Outcome(current.table, current.span, "unchanged", current.receipt))
 
     def _commit(self, publisher: Publisher, state: State = "published") -> list[Outcome]:
@@ -176,7 +177,8 @@ class Ingest:
         return self._publish_day(day, schema, contents, None, self._looked_at)
 
     def _publish_day(
-        self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: datetime
+        self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: datetime,
+        mends: Intervals | None = None,
     ) -> list[Outcome]:  # fmt: skip
         """Publish one day from its windows, in order, holding one in memory at a time.
 
@@ -210,21 +212,43 @@ class Ingest:
             return Intervals.union_of(f.window for f in said.windows if before.get(f.start) != (f.rows, f.digest))
 
         with self._site.lake.publisher() as publisher:
-            said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at)
+            said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at, mends=mends)
             if known and (known.digest, known.rows) == (said.digest, said.rows) and self._site.lake.is_whole(known):
                 publisher.drop(said)
                 publisher.commit()
-                return [self._unchanged(known, read_at)]
+                return [self._unchanged(known, read_at, mends)]
             return [o for o in self._commit(publisher) if o.table == self._stream.daily]
 
     def heal(self, day: TimeWindow, spans: Intervals) -> list[Outcome]:
         """Republish a sealed day with the windows in `spans` read again and the rest copied from its file.
 
-        A window's own file, while it is kept, is republished in the same transaction.
+        A window that cannot be had, or lacks events that it had, stands alone after halving: it stays as it was, the
+        others are healed, and the day counts as failed.
         """
-        return self._guarded(day, lambda d: self._heal(d, spans))
+        errors: list[StreamAssetsError] = []
+        outcomes = self._healed(day, spans, errors)
+        if not errors:
+            return outcomes
+        self._made.pop(day, None)
+        return self._failed(day, self._stream.daily, errors[0])
+
+    def _healed(self, day: TimeWindow, spans: Intervals, errors: list[StreamAssetsError]) -> list[Outcome]:
+        try:
+            return self._site.planned_again(self._stream.daily, day, lambda: self._heal(day, spans))
+        except TransientError as error:
+            errors.append(error)
+            return []
+        except TerminalError as error:
+            windows = [window for span in spans for window in span.windows()]
+            if len(windows) < 2:
+                errors.append(error)
+                return []
+        middle = len(windows) // 2
+        halves = (Intervals.of(*windows[:middle]), Intervals.of(*windows[middle:]))
+        return [outcome for half in halves for outcome in self._healed(day, half, errors)][-1:]
 
     def _heal(self, day: TimeWindow, spans: Intervals) -> list[Outcome]:
+        self._made.pop(day, None)
         known = self._known(self._stream.daily, day).get(day.start)
         if known is None:
             return self._publish_days(day)
@@ -237,7 +261,8 @@ class Ingest:
             return [self._unchanged(known, self._looked_at)]
         with Read(self._site, self._stream, hull) as read:
             schema = self._site.lake.unified([self._site.lake.schema_of([known]), read.schema])
-            return self._publish_day(day, schema, self._mixed(known, read, spans), known, self._looked_at)
+            mixed = self._mixed(known, read, spans)
+            return self._publish_day(day, schema, mixed, known, self._looked_at, mends=spans)
 
     def _mixed(self, day: Current, read: Read, spans: Intervals) -> Iterator[WindowContent]:
         """Yield the windows of a day: those in `spans` as they were read now, the others as its file has them."""

@@ -13,8 +13,7 @@ import pyarrow as pa
 from stream_assets.core.declaration import Consumer
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import EPOCH, TimeWindow
-from stream_assets.errors import LakeError
-from stream_assets.events.schema import EMPTY, EVENT_TIME
+from stream_assets.events.schema import EVENT_TIME
 from stream_assets.pipeline.forms import connect, to_form
 from stream_assets.pipeline.site import Site
 
@@ -107,28 +106,9 @@ class Inputs:
         asked = None if columns is None else list(dict.fromkeys([*columns, EVENT_TIME]))
         table = self._site.lake.read(name, self._hull, asked)
         if not table.column_names:
-            empty = self._empty(name)
-            self._refuse_unknown(name, columns, empty)
-            table = empty if asked is None else empty.select(asked)
+            table = self._site.lake.empty(name, asked, self._hull)
         times: Any = table.column(EVENT_TIME).cast(pa.int64()).to_numpy()
         return (table if columns is None else table.select(list(columns))), times
-
-    def _empty(self, name: str) -> pa.Table:
-        """Return no events, in the columns that the stream had last."""
-        stream = self._site.declarations.stream(name)
-        for table in (stream.name, stream.daily):
-            schema = self._site.lake.last_schema(table)
-            if schema is not None:
-                return schema.empty_table()
-        return EMPTY.empty_table()
-
-    def _refuse_unknown(self, name: str, columns: tuple[str, ...] | None, empty: pa.Table) -> None:
-        lacking = [c for c in columns or () if c not in empty.column_names]
-        if lacking:
-            raise LakeError(
-                f"consumer {self._consumer.name!r} reads {', '.join(map(repr, lacking))} of {name!r}, which has: "
-                f"{', '.join(empty.column_names)}"
-            )
 
 
 def _quoted(column: str) -> str:

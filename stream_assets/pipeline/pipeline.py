@@ -185,7 +185,10 @@ class Pipeline:
         self.observe()
         state = self.state()
         self._refuse(target, span, state, running)
-        asked = Intervals.union_of(self.calendar.partitions(span, target.grain))
+        early = self._unsettled(target, span, state)
+        asked = Intervals.union_of(self.calendar.partitions(span, target.grain)) - Intervals.of(
+            *(o.span for o in early)
+        )
         due = asked
         if running.is_planned:
             # What this very work holds in flight is due all the same.
@@ -196,7 +199,7 @@ class Pipeline:
             )
         outcomes = self._fill(target, due, running, state, progress)
         self._record_failures(target, outcomes, state)
-        outcomes += self._confirmed(target, asked - due, progress)
+        outcomes += early + self._confirmed(target, asked - due, progress)
         return Report(table, tuple(sorted(outcomes, key=lambda o: o.span)))
 
     def _fill(
@@ -303,14 +306,23 @@ class Pipeline:
                 f"{target.name}: the open day is never sealed; materialize `{target.stream.name}` for it. "
                 f"Days before {self.calendar.day_of(horizon.open_from)} are closed"
             )
-        if target.stream and target.grain == "5 min":
-            settled = state.watermarks.get(target.stream.name, state.start)
-            if span.end > settled:
-                at = span.end + target.stream.settling
-                raise UsageError(
-                    f"{target.name}: the window that ends at {span.end:%Y-%m-%dT%H:%MZ} settles at {at:%Y-%m-%dT%H:%M:%SZ}, not before; "
-                    f"windows up to {settled:%Y-%m-%dT%H:%M:%SZ} can be filled"
-                )
+
+    def _unsettled(self, target: Table, span: TimeWindow, state: LedgerState) -> list[Outcome]:
+        """Return why each window of a stream that has not settled yet cannot be made."""
+        if target.stream is None or target.is_days_of_stream:
+            return []
+        settled = state.watermarks.get(target.stream.name, state.start)
+        outcomes: list[Outcome] = []
+        for window in (w for w in span.windows() if w.end > settled):
+            at = window.end + target.stream.settling
+            said = (
+                f"{target.name}: the window that ends at {window.end:%Y-%m-%dT%H:%MZ} settles at {at:%Y-%m-%dT%H:%M:%SZ}, not "
+                f"before; windows up to {settled:%Y-%m-%dT%H:%M:%SZ} can be filled"
+            )
+            outcomes.append(Outcome(target.name, window, "failed", None, said, is_waiting=True))
+        if len(outcomes) == span.duration // GRID:
+            raise UsageError(outcomes[-1].error)
+        return outcomes
 
     def range(self, table: str, start: str, end: str | None = None) -> TimeWindow:
         """Return the range from the partition that holds `start` up to, and not including, `end`.

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from stream_assets.pipeline.verify import verify
 from stream_assets_tests.scenarios.buyers import dashboard, ledger_book, report
 from stream_assets_tests.scenarios.world import at_freshness, ranges
 
@@ -184,3 +185,33 @@ def test_an_event_whose_time_was_corrected_moves_to_its_new_window(world):
     assert w.receipts("events")["2026-03-11T00:40+0000"].rows == 6
     assert w.failures("events") == []
     assert w.standing("dashboard").is_kept
+
+
+def test_a_window_that_lost_events_keeps_them_and_holds_up_no_other(world):
+    w = world(report, now="2026-03-11 00:32", start="2026-03-10")
+    w.run()
+    w.shop.expired_before = w.instant("2026-03-10 12:00")
+    w.shop.add(w.instant("2026-03-10 08:01"), w.now + timedelta(minutes=1), id="beside lost ones")
+    w.shop.add(w.instant("2026-03-10 20:01"), w.now + timedelta(minutes=1), id="elsewhere")
+    w.live("2026-03-11 04:32", every="10 min")
+    assert w.ids().count("elsewhere") == 1
+    assert w.ids().count("beside lost ones") == 0
+    assert w.receipts("events_daily")["2026-03-10"].rows == 1441
+    [failure] = w.failures("events_daily")
+    assert "the source no longer gives 5 of 5 events that the lake has" in failure
+    found = verify(w.pipeline.site, ["events_daily"], w.pipeline.range("events_daily", "2026-03-10")).differences
+    assert len(found) == 144
+    assert not any(difference.is_known for difference in found)
+    w.shop.expired_before = w.pipeline.lake.start
+    assert w.retry("events_daily") == 1
+    w.live("05:32", every="10 min")
+    assert w.ids().count("beside lost ones") == 1
+    assert w.receipts("events_daily")["2026-03-10"].rows == 1442
+
+
+def test_heal_says_until_when_late_events_of_closed_days_wait(world):
+    w = world(report, now="2026-03-11 00:32", start="2026-03-10")
+    w.run()
+    w.shop.add(w.instant("2026-03-10 08:01"), w.now + timedelta(minutes=1))
+    w.at("00:40")
+    assert "late events of closed days wait until 01:32:00Z" in w.says("heal")

@@ -10,6 +10,19 @@ from stream_assets_tests.scenarios.shop import Shop
 from stream_assets_tests.scenarios.world import at_freshness, ranges
 
 
+class Late(Shop):
+    """Has shown nothing yet, so nobody knows its columns."""
+
+    has_begun = False
+
+    def schema(self, *, now):
+        return super().schema(now=now) if self.has_begun else None
+
+    def read(self, window, *, now, state=None):
+        if self.has_begun:
+            yield from super().read(window, now=now, state=state)
+
+
 def test_an_empty_window_is_sealed_with_zero_rows(world):
     w = world(dashboard, panda, now="2026-03-10 00:12", start="2026-03-10", sources={"events": Shop(quiet=(0, 24))})
     w.run()
@@ -127,3 +140,23 @@ def _at(text):
     from datetime import datetime
 
     return datetime.fromisoformat(f"2026-03-10T{text}+00:00")
+
+
+def test_a_range_by_hand_that_ends_in_the_future_is_filled_as_far_as_it_has_settled(world):
+    w = world(now="2026-03-10 01:02", start="2026-03-10")
+    report = w.by_hand("events", "2026-03-10T00:00", "2026-03-10T01:15")
+    assert report.count("published") == 12
+    assert [o.span.start for o in report.failed] == [w.instant(f"2026-03-10 01:{m:02}") for m in (0, 5, 10)]
+    assert all("settles at" in o.error for o in report.failed)
+    assert w.failures("events") == []
+
+
+def test_a_lake_that_was_made_before_the_first_event_goes_on_when_it_comes(world):
+    w = world(panda, now="2026-03-10 01:02", start="2026-03-10", sources={"events": Late()})
+    w.live("01:31")
+    assert w.failures("panda") == []
+    assert set(w.revisions("panda").values()) == {1}
+    w.shop.has_begun = True
+    w.live("01:41")
+    assert w.standing("panda").is_kept
+    assert w.receipts("panda")["2026-03-10T01:35+0000"].rows == 3

@@ -119,7 +119,7 @@ def _claim(pipeline: Pipeline, claim: Claim) -> dict[str, Any]:
         "automation": claim.automation,
         "tables": list(claim.tables),
         **partitions(pipeline.calendar, claim.span, grains[0] if grains else "5 min"),
-        "state": claim.state,
+        "state": "lost" if claim.is_lost(pipeline.clock.now()) else claim.state,
         "requested_at": at(claim.requested_at),
         "finished_at": at(claim.finished_at),
         "seconds": round(seconds(claim.finished_at - claim.requested_at), 3) if claim.finished_at else None,

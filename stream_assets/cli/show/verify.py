@@ -26,6 +26,8 @@ def show_verify(facts: dict[str, Any], page: Page) -> None:
     if len(facts["differences"]) > MOST:
         page.line(f"and {len(facts['differences']) - MOST} more: --json lists them all")
     counted = [d for d in facts["differences"] if not d["is_known"]]
-    page.line(
-        many(len(counted), "difference") + "." if counted else "Everything agrees.", "red" if counted else "green"
+    waiting = len(facts["differences"]) - len(counted)
+    agrees = (
+        f"Everything agrees, but for {many(waiting, 'late window')} to be healed." if waiting else "Everything agrees."
     )
+    page.line(many(len(counted), "difference") + "." if counted else agrees, "red" if counted else "green")

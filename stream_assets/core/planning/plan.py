@@ -304,12 +304,24 @@ class _Planner:
             for f in known.failures
         ]
         flying = self.state.in_flight
-        parts = ["nothing due"]
+        parts = ["nothing due", *self._waiting(name)]
         if flying:
             parts.append(f"{len(flying)} run{'s' * (len(flying) != 1)} in flight")
         if blocked:
             parts.append(f"{len(blocked)} failed: {', '.join(blocked[:3])}")
         return f"{', '.join(parts)}: {self._outlook(name, is_blocked=bool(blocked))}"
+
+    def _waiting(self, name: str) -> list[str]:
+        """Say when what came late for closed days is healed: at most once an hour a day."""
+        if name != HEAL:
+            return []
+        later = [
+            r.not_before
+            for stream in self.declarations.streams
+            for r in self.state.table(stream.name).reopened
+            if r.not_before > self.now and self.state.table(stream.daily).coverage.clip(r.span)
+        ]
+        return [f"late events of closed days wait until {min(later):%H:%M:%S}Z"] if later else []
 
     def _outlook(self, name: str, *, is_blocked: bool) -> str:
         cadence = next((c for c in self.declarations.cadences if c.name == name), None)

@@ -36,6 +36,7 @@ class Claim:
 
     Attributes:
         state: `requested`, `running`, `done` or `failed`.
+        lease_expires_at: until when it counts as in flight; work that nobody gives a sign of any more has been lost.
     """
 
     id: int
@@ -47,6 +48,11 @@ class Claim:
     finished_at: datetime | None
     error: str | None
     cpu_seconds: float | None
+    lease_expires_at: datetime | None = None
+
+    def is_lost(self, now: datetime) -> bool:
+        """Whether its process is gone: what it did not do is planned again."""
+        return self.lease_expires_at is not None and self.lease_expires_at <= now
 
 
 class WorkRecords:
@@ -175,6 +181,7 @@ class WorkRecords:
             Claim(
                 r["id"], r["automation"], tuple(json.loads(r["tables"])), _span(r), r["state"], instant(r["requested_at"]),
                 instant(r["finished_at"]) if r["finished_at"] else None, r["error"], r["cpu_seconds"],
+                instant(r["lease_expires_at"]) if r["lease_expires_at"] and r["state"] in ("requested", "running") else None,
             )
             for r in rows
         ]  # fmt: skip

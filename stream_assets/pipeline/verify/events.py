@@ -112,7 +112,9 @@ class Events:
     def _not_as_source(self, theirs: WindowContent, kept: pa.Table) -> Difference:
         observe(self._site)  # what has arrived since the look before is no loss: the planner is told of it now
         waiting = Intervals.union_of(r.span for r in self._lake.ledger.reopened().get(self._stream.name, ()))
-        is_known = waiting.covers(theirs.window)
+        failed = self._lake.ledger.work.failures().get(self._table.name, ())
+        stuck = Intervals.union_of(f.span for f in failed if not f.transient)
+        is_known = waiting.covers(theirs.window) and not stuck.clip(theirs.window)
         count = f"{theirs.table.num_rows:,} events in the source, {kept.num_rows:,} in the lake"
         said = (
             count
