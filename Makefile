@@ -17,7 +17,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev run test test-long check format flights bench wheel clean clean-data
+.PHONY: help dev run test test-long soak check format flights bench wheel clean clean-data
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -48,8 +48,11 @@ run: $(READY) ## fill everything that is due, without Dagster, and stop
 test: $(READY) ## run the tests (PYTEST_ARGS="-k window -x" for some of them)
 	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-long: $(READY) ## run the long tests: a year of flights, long automations
-	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+test-long: $(READY) ## run the long tests: a year of flights, a real `dagster dev`, long automations
+	@$(BIN)/python -m pytest -m "slow and not soak" $(PYTEST_ARGS)
+
+soak: $(READY) ## watch the real daemon for SOAK_MINUTES (20): promises, late events, a power cut
+	@SOAK_MINUTES=$${SOAK_MINUTES:-20} $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 check: $(READY) ## lint, format, types and import layers
 	@$(BIN)/ruff check
