@@ -27,9 +27,9 @@ from stream_assets.core.clock import Clock
 from stream_assets.core.declaration import Declarations
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import Conflict, SourceBusy, SourceError, StreamAssetsError, TransientError
-from stream_assets.lake.ledger import Ledger
+from stream_assets.lake.ledger import FileRecord, Ledger, SourceRecords
 from stream_assets.lake.store import Lake
-from stream_assets.sources.protocol import FileFact, Source
+from stream_assets.sources.protocol import FileFact, FileVersion, Source
 
 SIGN_OF_LIFE = timedelta(seconds=20)
 READER_LEASE = timedelta(minutes=1)
@@ -52,9 +52,9 @@ class Site:
         """The lake's ledger."""
         return self.lake.ledger
 
-    def source_state(self, stream: str) -> LedgerState:
+    def source_state(self, stream: str) -> LedgerSourceState:
         """Return what the source of `stream` may keep between calls."""
-        return LedgerState(self.ledger, stream)
+        return LedgerSourceState(self.ledger.sources, stream)
 
     def planned_again(self, table: str, span: TimeWindow, publish: Callable[[], T]) -> T:
         """Publish, and where another writer or a crash has been there first, look at what it left and publish again.
@@ -143,21 +143,33 @@ def signs_of_life(give: Callable[[], None]) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerState:
-    """A `SourceState` that is kept in the ledger."""
+class LedgerSourceState:
+    """A `SourceState` that is kept in the ledger: what is compared in columns, so that facts are read only when asked for."""
 
-    ledger: Ledger
+    records: SourceRecords
     stream: str
 
-    def files(self) -> Mapping[str, FileFact]:
-        """Return the remembered facts by path."""
-        known = self.ledger.sources.files(self.stream)
-        return {path: FileFact.from_json(fact, seen=seen) for path, (fact, seen) in known.items()}
+    def versions(self, *, without: TimeWindow | None = None) -> Mapping[str, FileVersion]:
+        """Return the known versions by path."""
+        known = self.records.file_versions(self.stream, without)
+        return {path: FileVersion(size, mtime_ns, seen) for path, size, mtime_ns, seen in known}
+
+    def fact(self, path: str) -> FileFact | None:
+        """Return the newest fact of one file."""
+        known = self.records.file_fact(self.stream, path)
+        return FileFact.from_json(known[0], seen=known[1]) if known else None
+
+    def facts_since(self, seen: int) -> Iterable[FileFact]:
+        """Return the facts remembered after `seen`."""
+        return [
+            FileFact.from_json(fact, seen=number) for fact, number in self.records.file_facts_since(self.stream, seen)
+        ]
 
     def remember(self, facts: Iterable[FileFact]) -> None:
         """Keep `facts` under one new `seen`."""
-        self.ledger.sources.remember_files(self.stream, [(f.path, f.to_json()) for f in facts])
+        records = (FileRecord(f.path, f.size, f.mtime_ns, f.hull, f.to_json()) for f in facts)
+        self.records.remember_files(self.stream, records)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Drop the facts of `paths`."""
-        self.ledger.sources.forget_files(self.stream, paths)
+        self.records.forget_files(self.stream, paths)

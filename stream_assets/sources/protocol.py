@@ -44,6 +44,20 @@ class Arrivals:
 
 
 @dataclass(frozen=True, slots=True)
+class FileVersion:
+    """Which version of a file is known: what a look compares with the folder.
+
+    Attributes:
+        size, mtime_ns: of the version, as its fact has them.
+        seen: number of the look that remembered its fact.
+    """
+
+    size: int
+    mtime_ns: int
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
 class FileFact:
     """What is known of one version of one file. The ledger keeps the newest fact of each path of each stream.
 
@@ -79,6 +93,20 @@ class FileFact:
     last_time: datetime | None = None
     seen: int = 0
 
+    @property
+    def version(self) -> FileVersion:
+        """What a look compares."""
+        return FileVersion(self.size, self.mtime_ns, self.seen)
+
+    @property
+    def hull(self) -> TimeWindow | None:
+        """The smallest interval that holds all that the file has, or may have in an unreadable part; None for nothing."""
+        return (self.windows | self.broken).hull
+
+    def may_have(self, window: TimeWindow) -> bool:
+        """Whether the file has, or may have in a part that cannot be read, a row of `window`."""
+        return bool(self.windows.clip(window) or self.broken.clip(window))
+
     def to_json(self) -> str:
         """Return the fact as one line of JSON, without `seen`."""
         raw: dict[str, Any] = {
@@ -110,11 +138,24 @@ class FileFact:
 class SourceState(Protocol):
     """What a source may keep between calls. The ledger implements it, for one stream at a time.
 
-    Losing it costs time, never an event: files are read again.
+    Losing it costs time, never an event: files are read again. Every call answers from one committed state; what was
+    committed between two calls is in the second answer alone. `versions` costs little for each known file, so that a
+    folder of many can be compared at every look; the others cost only the facts that they give or take.
     """
 
-    def files(self) -> Mapping[str, FileFact]:
-        """Return the remembered facts by path, one committed state of them."""
+    def versions(self, *, without: TimeWindow | None = None) -> Mapping[str, FileVersion]:
+        """Return which version of each file is known, by path.
+
+        With `without`, only of files that have nothing in it: `without` is outside of their `hull`.
+        """
+        ...
+
+    def fact(self, path: str) -> FileFact | None:
+        """Return the newest fact of one file; None for an unknown one."""
+        ...
+
+    def facts_since(self, seen: int) -> Iterable[FileFact]:
+        """Return the facts that were remembered under a number greater than `seen`."""
         ...
 
     def remember(self, facts: Iterable[FileFact]) -> None:
@@ -137,10 +178,26 @@ class MemoryState:
         self._seen = 0
         self._lock = threading.Lock()
 
-    def files(self) -> Mapping[str, FileFact]:
-        """Return the remembered facts by path."""
+    def versions(self, *, without: TimeWindow | None = None) -> Mapping[str, FileVersion]:
+        """Return the known versions by path."""
+        return {
+            fact.path: fact.version
+            for fact in self._all()
+            if without is None or fact.hull is None or not fact.hull.overlaps(without)
+        }
+
+    def fact(self, path: str) -> FileFact | None:
+        """Return the newest fact of one file."""
         with self._lock:
-            return dict(self._facts)
+            return self._facts.get(path)
+
+    def facts_since(self, seen: int) -> Iterable[FileFact]:
+        """Return the facts remembered after `seen`."""
+        return [fact for fact in self._all() if fact.seen > seen]
+
+    def _all(self) -> list[FileFact]:
+        with self._lock:
+            return list(self._facts.values())
 
     def remember(self, facts: Iterable[FileFact]) -> None:
         """Keep `facts` under one new `seen`."""

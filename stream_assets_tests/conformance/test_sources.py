@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_assets.core.window import TimeWindow
+from stream_assets.lake.store import Lake
+from stream_assets.pipeline.site import LedgerSourceState
 from stream_assets.sources.files import FileEvents
 from stream_assets.sources.synthetic import SyntheticEvents
 from stream_assets.testing.sources import PROMISES, SourceCase, register, registered
@@ -105,6 +109,14 @@ for suffix, kind in (
     (".jsonl", "jsonl"), (".jsonl.gz", "jsonl"), (".csv", "csv"), (".csv.gz", "csv"), (".parquet", "parquet"),
 ):  # fmt: skip
     register(f"files{suffix}")(folder_of(suffix, kind))
+
+
+@register("files.jsonl, known to a ledger")
+def known_to_a_ledger(folder: Path) -> SourceCase:
+    lakes = (Lake.open(folder / f"lake{n}", "UTC", NOON) for n in itertools.count())
+    return replace(
+        folder_of(".jsonl", "jsonl")(folder), state=lambda: LedgerSourceState(next(lakes).ledger.sources, "events")
+    )
 
 
 @pytest.mark.parametrize("promise", PROMISES)

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from stream_assets.core.planning import Failure, Work
+from stream_assets.lake.ledger import FileRecord
 from stream_assets.lake.ledger.work import AWAKE, BACKOFF_LIMIT, LEASE, REQUESTED, TERMINAL_TRIES, WorkRecords
 from stream_assets.lake.store import Lake
 from stream_assets.testing.partitions import DAY, NOW, WINDOWS
@@ -138,9 +139,15 @@ def test_a_place_is_held_as_long_as_it_is_kept(work: WorkRecords) -> None:
 
 def test_source_files_are_remembered_by_look(lake: Lake) -> None:
     sources = lake.ledger.sources
-    sources.remember_files("events", [("a", "1"), ("b", "1")])
-    sources.remember_files("events", [("b", "2")])
-    sources.remember_files("other", [("a", "x")])
-    assert sources.files("events") == {"a": ("1", 1), "b": ("2", 2)}
+    sources.remember_files("events", [FileRecord("a", 1, 2, DAY, "fact 1"), FileRecord("b", 3, 4, None, "fact 1")])
+    sources.remember_files("events", [FileRecord("b", 5, 6, WINDOWS[3], "fact 2")])
+    sources.remember_files("other", [FileRecord("a", 7, 8, None, "fact x")])
+    assert set(sources.file_versions("events")) == {("a", 1, 2, 1), ("b", 5, 6, 2)}
+    assert set(sources.file_versions("events", WINDOWS[2])) == {("b", 5, 6, 2)}
+    assert set(sources.file_versions("events", WINDOWS[3])) == set()
+    assert sources.file_fact("events", "a") == ("fact 1", 1)
+    assert sources.file_facts_since("events", 1) == [("fact 2", 2)]
     sources.forget_files("events", ["a", "never"])
-    assert set(sources.files("events")) == {"b"}
+    assert set(sources.file_versions("events")) == {("b", 5, 6, 2)}
+    assert sources.file_fact("events", "a") is None
+    assert sources.file_fact("other", "a") == ("fact x", 1)

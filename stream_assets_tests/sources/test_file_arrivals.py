@@ -17,7 +17,7 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import SourceError
 from stream_assets.sources.files import FileEvents, arriving
-from stream_assets.sources.protocol import Arrivals, FileFact, MemoryState
+from stream_assets.sources.protocol import Arrivals, FileFact, FileVersion, MemoryState
 
 TEN = datetime(2026, 3, 1, 10, tzinfo=UTC)
 NOW = TEN + timedelta(hours=5)
@@ -83,7 +83,9 @@ def test_a_file_that_grew_names_the_windows_of_its_new_lines(tmp_path: Path, kin
         grown = look(source, cursor, state)
         assert named(grown) == windows
         cursor = grown.cursor
-    assert state.files()[path.name].rows == 35
+    fact = state.fact(path.name)
+    assert fact is not None
+    assert fact.rows == 35
     assert count(source, HOUR, state) == 35
     assert count(source, TimeWindow(TEN + timedelta(minutes=35), TEN + timedelta(minutes=40)), state) == 1
 
@@ -150,14 +152,20 @@ def test_two_that_look_at_once_forget_nothing(tmp_path: Path) -> None:
     cursor = look(source, None, state).cursor
 
     class Slow(MemoryState):
-        def files(self) -> dict[str, FileFact]:
-            return dict(old) if first.pop() else dict(state.files())
+        def versions(self, *, without: TimeWindow | None = None) -> dict[str, FileVersion]:
+            return {} if old is None else {path.name: old.version}
+
+        def fact(self, path: str) -> FileFact | None:
+            return old
+
+        def facts_since(self, seen: int) -> Iterable[FileFact]:
+            return state.facts_since(seen)
 
         def remember(self, facts: Iterable[FileFact]) -> None:
             state.remember(facts)
 
     append(path, lines([12]))
-    old, first = state.files(), [False, True]
+    old = state.fact(path.name)
     fast = look(source, cursor, state)
     append(path, lines([23]))
     slow = source.arrivals(cursor, now=NOW, state=Slow())
@@ -186,7 +194,8 @@ def test_a_broken_file_stops_no_look_and_is_told_when_it_is_mended(tmp_path: Pat
     source, state = FileEvents(str(tmp_path)), MemoryState()
     first = look(source, None, state)
     assert named(first) == [0, 10, 25]
-    fact = state.files()["2.jsonl"]
+    fact = state.fact("2.jsonl")
+    assert fact is not None
     assert fact.error is not None
     assert "line 3" in fact.error
     assert [str(span) for span in fact.broken] == ["[2026-03-01T10:10Z, 2026-03-01T10:15Z)"]
@@ -201,7 +210,7 @@ def test_the_count_of_looks_survives_the_file_that_was_seen_last(tmp_path: Path)
 
     class Counting(MemoryState):
         def remember(self, facts: Iterable[FileFact]) -> None:
-            self._seen = max((fact.seen for fact in self.files().values()), default=0)
+            self._seen = max((version.seen for version in self.versions().values()), default=0)
             super().remember(facts)
 
     put(tmp_path / "1.jsonl", [1])
@@ -223,11 +232,11 @@ def test_a_file_that_has_gone_is_forgotten_and_an_empty_folder_forgets_nothing(t
     cursor = look(source, cursor, state).cursor
     paths[0].unlink()
     assert named(look(source, cursor, state)) == []
-    assert sorted(state.files()) == ["1.jsonl", "2.jsonl", "3.jsonl"]
+    assert sorted(state.versions()) == ["1.jsonl", "2.jsonl", "3.jsonl"]
     for path in tmp_path.iterdir():
         path.unlink()
     look(source, cursor, state)
-    assert sorted(state.files()) == ["1.jsonl", "2.jsonl", "3.jsonl"]
+    assert sorted(state.versions()) == ["1.jsonl", "2.jsonl", "3.jsonl"]
 
 
 def test_a_long_look_goes_on_in_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

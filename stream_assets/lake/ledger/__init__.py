@@ -6,6 +6,7 @@ is one transaction (`BEGIN IMMEDIATE`, WAL, `synchronous=FULL`); several process
 
 from stream_assets.lake.ledger.database import Database
 from stream_assets.lake.ledger.ledger import FORMAT, Current, Ledger
+from stream_assets.lake.ledger.sources import FileRecord, SourceRecords
 from stream_assets.lake.ledger.work import Claim, Lease
 
-__all__ = ["FORMAT", "Claim", "Current", "Database", "Lease", "Ledger"]
+__all__ = ["FORMAT", "Claim", "Current", "Database", "FileRecord", "Lease", "Ledger", "SourceRecords"]

@@ -38,7 +38,9 @@ create table if not exists consumer (
 ) without rowid;
 create table if not exists stream (name text primary key, watermark text, cursor text) without rowid;
 create table if not exists source_file (
-    stream text not null, path text not null, fact text not null, seen integer not null, primary key (stream, path)
+    stream text not null, path text not null, size integer not null, mtime_ns integer not null, seen integer not null,
+    start text, "end" text, fact text not null, primary key (stream, path)
 ) without rowid;
+create index if not exists source_file_by_look on source_file (stream, seen);
 create table if not exists automation (name text primary key, ticked text not null, awake_since text not null) without rowid;
 create table if not exists reader (id text primary key, stream text not null, expires_at text not null) without rowid;

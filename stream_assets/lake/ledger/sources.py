@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from stream_assets.core.window import TimeWindow
 from stream_assets.lake.ledger.database import Database, instant, text
 
 
@@ -24,6 +25,22 @@ class ConsumerRecord:
     code_stated: bool
     reconciled_seq: int
     paused_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What is known of one version of one source file.
+
+    Attributes:
+        hull: all that the file has or may have lies in it; None for nothing.
+        fact: everything as JSON, which the ledger does not look into; the other fields are what it compares.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    hull: TimeWindow | None
+    fact: str
 
 
 class SourceRecords:
@@ -64,19 +81,35 @@ class SourceRecords:
             (stream, cursor),
         )
 
-    def files(self, stream: str) -> dict[str, tuple[str, int]]:
-        """Return what is known of each source file: `(fact as JSON, number of the look that found it)` by path."""
-        rows = self._database.rows("select path, fact, seen from source_file where stream = ?", (stream,))
-        return {r["path"]: (r["fact"], r["seen"]) for r in rows}
+    def file_versions(self, stream: str, without: TimeWindow | None = None) -> Iterable[tuple[str, int, int, int]]:
+        """Return `(path, size, mtime_ns, number of the look that found it)` of each source file.
 
-    def remember_files(self, stream: str, facts: Iterable[tuple[str, str]]) -> None:
-        """Record what is known of source files, as JSON by path, all under one look greater than any before."""
+        With `without`, only of those whose hull lies outside of it.
+        """
+        query, values = "select path, size, mtime_ns, seen from source_file where stream = ?", [stream]
+        if without is not None:
+            query += ' and (start is null or start >= ? or "end" <= ?)'
+            values += [text(without.end), text(without.start)]
+        return (tuple(row) for row in self._database.rows(query, values))
+
+    def file_fact(self, stream: str, path: str) -> tuple[str, int] | None:
+        """Return `(fact, number of the look that found it)` of one source file; None for an unknown one."""
+        row = self._database.row("select fact, seen from source_file where stream = ? and path = ?", (stream, path))
+        return tuple(row) if row else None
+
+    def file_facts_since(self, stream: str, seen: int) -> list[tuple[str, int]]:
+        """Return `(fact, number of the look that found it)` of the source files that were found after look `seen`."""
+        rows = self._database.rows("select fact, seen from source_file where stream = ? and seen > ?", (stream, seen))
+        return [tuple(row) for row in rows]
+
+    def remember_files(self, stream: str, files: Iterable[FileRecord]) -> None:
+        """Record what is known of source files, all under one look greater than any before."""
         with self._database.transaction():
             row = self._database.row("select max(seen) as seen from source_file where stream = ?", (stream,))
             seen = ((row["seen"] if row else 0) or 0) + 1
             self._database.change_many(
-                "insert or replace into source_file values (?, ?, ?, ?)",
-                [(stream, path, fact, seen) for path, fact in facts],
+                "insert or replace into source_file values (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(stream, f.path, f.size, f.mtime_ns, seen, *_ends(f.hull), f.fact) for f in files],
             )
 
     def forget_files(self, stream: str, paths: Iterable[str]) -> None:
@@ -124,3 +157,7 @@ class SourceRecords:
         self._database.change(
             "update consumer set paused_at = ? where name = ?", (text(paused_at) if paused_at else None, name)
         )
+
+
+def _ends(hull: TimeWindow | None) -> tuple[str | None, str | None]:
+    return (text(hull.start), text(hull.end)) if hull else (None, None)

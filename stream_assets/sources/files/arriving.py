@@ -14,9 +14,8 @@ from stream_assets.errors import SourceError, SourceUnavailable
 from stream_assets.sources.files.listing import Found, list_files
 from stream_assets.sources.files.opening import mark
 from stream_assets.sources.files.piece import Reader
-from stream_assets.sources.files.reading import is_current
 from stream_assets.sources.files.scan import Scan, reader_of
-from stream_assets.sources.protocol import Arrivals, FileFact, SourceState
+from stream_assets.sources.protocol import Arrivals, FileFact, FileVersion, SourceState
 
 if TYPE_CHECKING:
     from stream_assets.sources.files import FileEvents
@@ -34,18 +33,20 @@ def arrivals(source: FileEvents, cursor: str | None, *, now: datetime, state: So
     a look and its own commit is told again.
     """
     since = _number(cursor)
-    known = state.files()
-    listed = list_files(source, was_there=bool(known))
+    known = state.versions()
+    listed = list_files(source, state)
+    changed = [file for file in listed if not file.is_version(known.get(file.name))]
     facts: list[FileFact] = []
     budget = BYTES_A_LOOK
     reader = reader_of(source)
     # New files first, then those looked at longest ago, so that one that always changes never starves another.
-    for file in sorted(listed, key=lambda file: known[file.name].seen if file.name in known else 0):
-        old = known.get(file.name)
-        if old and is_current(file, old):
-            continue
+    for file in sorted(changed, key=lambda file: known[file.name].seen if file.name in known else 0):
         if budget < 0:
             break
+        old = state.fact(file.name)
+        if file.is_version(old):
+            # Another look has had it meanwhile.
+            continue
         try:
             fact, size = _look(source, file, old, now, reader)
         except SourceUnavailable:
@@ -60,10 +61,10 @@ def arrivals(source: FileEvents, cursor: str | None, *, now: datetime, state: So
         state.remember(facts)
     if gone := _gone(listed, known):
         state.forget(gone)
-    return _since(state.files().values(), since, now)
+    return _since(state.facts_since(since), since, now)
 
 
-def _gone(listed: list[Found], known: Mapping[str, FileFact]) -> set[str]:
+def _gone(listed: list[Found], known: Mapping[str, FileVersion]) -> set[str]:
     """Return the known files that are not there any more, but for the last one seen: it holds the count of looks."""
     if not listed:
         # An empty folder is more likely a disk that is not there than the end of all files.
@@ -97,10 +98,9 @@ def _since(facts: Iterable[FileFact], since: int, now: datetime) -> Arrivals:
     mended: list[TimeWindow] = []
     last = since
     for fact in facts:
-        if fact.seen > since:
-            fresh.extend(fact.fresh)
-            mended.extend(fact.mended)
-            last = max(last, fact.seen)
+        fresh.extend(fact.fresh)
+        mended.extend(fact.mended)
+        last = max(last, fact.seen)
     return Arrivals(Intervals.union_of(fresh).spans, str(last), now, Intervals.union_of(mended).spans)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stream_assets.errors import SourceError, SourceUnavailable
 from stream_assets.sources.files import SUFFIXES
+from stream_assets.sources.protocol import FileFact, FileVersion, SourceState
 
 if TYPE_CHECKING:
     from stream_assets.sources.files import FileEvents
@@ -19,18 +20,27 @@ if TYPE_CHECKING:
 class Found:
     """A file as it was when the folder was listed; `name` is relative to the folder, with `/`."""
 
+    folder: Path
     name: str
-    path: Path
     size: int
     mtime_ns: int
 
+    @property
+    def path(self) -> Path:
+        """Where the file is; made when it is asked for, since most files are only compared."""
+        return self.folder / self.name
 
-def list_files(source: FileEvents, *, was_there: bool) -> list[Found]:
+    def is_version(self, known: FileVersion | FileFact | None) -> bool:
+        """Whether what is known is about the version that was there."""
+        return known is not None and (self.size, self.mtime_ns) == (known.size, known.mtime_ns)
+
+
+def list_files(source: FileEvents, state: SourceState | None) -> list[Found]:
     """Return the source's files by name.
 
     Args:
         source: the folder.
-        was_there: whether files of it were seen before, which makes a missing folder an outage.
+        state: where files of it are known, a missing folder is an outage.
 
     Raises:
         SourceUnavailable: transient; a folder that was there is missing, or changes while it is listed.
@@ -41,12 +51,12 @@ def list_files(source: FileEvents, *, was_there: bool) -> list[Found]:
     if not root.is_dir():
         if root.exists():
             raise SourceError(f"{root} is a file: the source's path must be the folder that the files land in")
-        if was_there:
+        if state and state.versions():
             raise SourceUnavailable(f"the folder {root} is gone, and was there before: is its disk mounted?")
         raise SourceError(f"there is no folder {root}: create it, or point the source's path at the right one")
     suffixes = SUFFIXES[source.format]
     real = root.resolve()
-    found: dict[Path, Found] = {}
+    found: dict[str, Found] = {}
     others = 0
     try:
         for name, entry in _walk(root, real, ""):
@@ -54,12 +64,12 @@ def list_files(source: FileEvents, *, was_there: bool) -> list[Found]:
                 others += 1
                 continue
             stat = entry.stat()
-            file = Found(name, Path(entry.path), stat.st_size, stat.st_mtime_ns)
+            file = Found(root, name, stat.st_size, stat.st_mtime_ns)
             # A link and its target in the folder are one file.
             if entry.is_symlink():
-                found.setdefault(file.path.resolve(), file)
+                found.setdefault(file.path.resolve().relative_to(real).as_posix(), file)
             else:
-                found[real / name] = file
+                found[name] = file
     except FileNotFoundError as error:
         raise SourceUnavailable(f"{error.filename} went away while {root} was listed: try again") from error
     except PermissionError as error:

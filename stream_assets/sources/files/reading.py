@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import StreamAssetsError
-from stream_assets.sources.files.listing import Found, list_files
+from stream_assets.sources.files.listing import list_files
 from stream_assets.sources.files.scan import Scan, reader_of
-from stream_assets.sources.protocol import FileFact, SourceState
+from stream_assets.sources.protocol import FileFact, FileVersion, SourceState
 
 if TYPE_CHECKING:
     from stream_assets.sources.files import FileEvents
@@ -24,20 +23,22 @@ def read(
     source: FileEvents, window: TimeWindow, *, now: datetime, state: SourceState | None
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of `window`; see `FileEvents.read`. New files are remembered in `state`."""
-    known: Mapping[str, FileFact] = state.files() if state else {}
+    elsewhere: Mapping[str, FileVersion] = state.versions(without=window) if state else {}
     learnt: list[FileFact] = []
     whole = reader_of(source)
     pruned = reader_of(source, within=window, now=now)
     try:
-        for file in list_files(source, was_there=bool(known)):
-            fact = known.get(file.name)
-            current = fact if fact and is_current(file, fact) else None
+        for file in list_files(source, state):
+            if file.is_version(elsewhere.get(file.name)):
+                continue
+            fact = state.fact(file.name) if state else None
+            current = fact if file.is_version(fact) else None
             if state and current is None and source.format == "parquet":
                 # The times alone are cheap, and spare the other columns of files that do not matter.
                 current = Scan(source, file, now=now).learn(whole)
                 if fact is None:
                     learnt.append(current)
-            if current and not may_have(current, window):
+            if current and not current.may_have(window):
                 continue
             scan = Scan(source, file, now=now)
             yield from scan.read(pruned, window)
@@ -54,7 +55,7 @@ def schema(source: FileEvents, *, now: datetime) -> pa.Schema | None:
     """Return the columns of the last file by name that can be read, None for none: `read` says what is wrong."""
     reader = reader_of(source, within=TimeWindow(now, now), now=now)
     try:
-        files = list_files(source, was_there=True)
+        files = list_files(source, None)
     except StreamAssetsError:
         return None
     for file in reversed(files):
@@ -65,14 +66,3 @@ def schema(source: FileEvents, *, now: datetime) -> pa.Schema | None:
         if piece is not None and piece.table.schema.names:
             return piece.table.schema.remove_metadata()
     return None
-
-
-def is_current(file: Found, fact: FileFact) -> bool:
-    """Whether the fact is about the version of the file that is there now."""
-    return (file.size, file.mtime_ns) == (fact.size, fact.mtime_ns)
-
-
-def may_have(fact: FileFact, window: TimeWindow) -> bool:
-    """Whether the file has, or may have in a part that cannot be read, a row of `window`."""
-    asked = Intervals.of(window)
-    return bool((fact.windows & asked) or (fact.broken & asked))
