@@ -3,6 +3,7 @@
 import os
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 
 from stream_assets import consumer
@@ -16,10 +17,8 @@ SECRET = "postgresql://etl:hunter2@warehouse/shop"
 
 
 @consumer(freshness="5 min", grain="5 min", reads={"other": ["event_id"]})
-def others(other: "pa.Table") -> "pa.Table":  # noqa: F821
+def others(other: pa.Table) -> pa.Table:
     """Count the events of the other stream."""
-    import pyarrow as pa
-
     return pa.table({"events": [other.num_rows]})
 
 
@@ -95,7 +94,7 @@ def test_a_dead_stream_does_not_widen_the_open_day_of_another(world):
     before = w.receipts("report")
 
     @consumer(freshness="5 min", reads={"events": ["country", "amount"]})
-    def report_(events: "pa.Table") -> "pa.Table":  # noqa: F821
+    def report_(events: pa.Table) -> pa.Table:
         """Another body."""
         return events.group_by("country").aggregate([("amount", "sum"), ("amount", "count")]).sort_by("amount_sum")
 
