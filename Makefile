@@ -24,11 +24,11 @@ help: ## list the targets
 
 dev: $(READY) ## start Dagster with its UI on port 3000 (or PORT=), sensors and schedules on
 	@$(BIN)/python -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null \
-	  || { echo "Port $(PORT) is taken, perhaps by another 'make dev'. Stop that, or choose one: make dev PORT=3001"; exit 1; }
+	  || { echo "Port $(PORT) is taken, perhaps by another 'make dev'. Stop that, or choose another: make dev PORT=$$(($(PORT) + 1))"; exit 1; }
 	@mkdir -p .dagster_home && cp dagster.yaml .dagster_home/
 	@$(BIN)/python -m compileall -q stream_assets
 	@printf '%s\n' '' \
-	  '  Dagster   http://127.0.0.1:$(PORT)   (ready in about 15 seconds; Ctrl-C stops it, `make dev` goes on)' \
+	  '  Dagster   http://127.0.0.1:$(PORT)   (ready in about 15 seconds; Ctrl-C stops it, and its runs: the next `make dev` goes on)' \
 	  "  lake      $${STREAM_ASSETS_LAKE:-$(CURDIR)/lake}" \
 	  '' \
 	  '  Try next  watch revenue_dashboard fill: http://127.0.0.1:$(PORT)/assets' \
@@ -71,7 +71,7 @@ bench: $(READY) ## measure; figures as JSON under build/
 	@$(BIN)/python -m stream_assets_tests.benchmarks
 
 wheel: $(READY) ## build the wheel into build/
-	@$(BIN)/python -m pip wheel -q --no-deps -w build .
+	@$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w build .
 	@ls build/*.whl
 
 clean: ## remove the environment, build/ and caches; keeps the lake and Dagster's instance
@@ -87,7 +87,7 @@ $(READY): pyproject.toml constraints.txt
 	  || { echo "$$($(PYTHON) -V) is too old: stream_assets needs 3.11 or newer. Name a newer one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu install python3-venv: apt-get install python3-venv"; exit 1; }
-	@echo "Making $(VENV) (once; some 400 MB are downloaded) ..."
+	@if [ -e $@ ]; then echo "Bringing $(VENV) up to date ..."; else echo "Making $(VENV) (once; some 400 MB are downloaded) ..."; fi
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --compile -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -m compileall -q stream_assets

@@ -54,8 +54,9 @@ class DagsterDev:
         self, modules: Mapping[str, str], home: Path, environment: Mapping[str, str], *, patience: float = 180
     ) -> None:
         self.home = home
-        self.port = _free_port()
+        self.port = free_port()
         self.log = home / "dagster-dev.log"
+        self._folder = home
         self._modules = modules
         self._patience = patience
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STREAM_ASSETS_", "DAGSTER_"))}
@@ -70,27 +71,11 @@ class DagsterDev:
 
     def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / "dagster.yaml", self.home)
-        workspace = {
-            "load_from": [{"python_module": {"module_name": m, "location_name": n}} for n, m in self._modules.items()]
-        }
-        (self.home / "workspace.yaml").write_text(json.dumps(workspace))
-        command = [
-            sys.executable,
-            "-m",
-            "dagster",
-            "dev",
-            "-w",
-            "workspace.yaml",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-        ]
+        command = self._prepare()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
-                cwd=self.home,
+                cwd=self._folder,
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -105,6 +90,16 @@ class DagsterDev:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _prepare(self) -> list[str]:
+        """Write what it reads, and return the command that starts it in `_folder`."""
+        shutil.copy(REPOSITORY / "dagster.yaml", self.home)
+        workspace = {
+            "load_from": [{"python_module": {"module_name": m, "location_name": n}} for n, m in self._modules.items()]
+        }
+        (self.home / "workspace.yaml").write_text(json.dumps(workspace))
+        options = ["-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(self.port)]
+        return [sys.executable, "-m", "dagster", "dev", *options]
 
     def _is_ready(self) -> bool:
         if self._process is None or self._process.poll() is not None:
@@ -134,14 +129,17 @@ class DagsterDev:
         if process is None:
             return
         for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, sent)
-            deadline = time.monotonic() + grace
-            while _is_alive(process) and time.monotonic() < deadline:
-                time.sleep(0.1)
-            if not _is_alive(process):
+            if _ends_by(sent, process, grace):
                 break
         process.wait(timeout=10)
+
+    def interrupt(self, patience: float = 90) -> int:
+        """Stop it as Ctrl-C in its terminal does, and return its exit status when all of the group is gone."""
+        assert self._process is not None
+        if not _ends_by(signal.SIGINT, self._process, patience):
+            raise Late(f"interrupted, and not gone after {patience:.0f} s: {self.said()[-3000:]}")
+        process, self._process = self._process, None
+        return process.wait(timeout=10)
 
     def kill(self) -> None:
         """Kill the whole group at once, as a machine that is switched off does."""
@@ -187,10 +185,20 @@ class DagsterDev:
             time.sleep(every)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _ends_by(sent: signal.Signals, process: subprocess.Popen[bytes], grace: float) -> bool:
+    """Send a signal to the whole group, and return whether that ended it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, sent)
+    deadline = time.monotonic() + grace
+    while _is_alive(process) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not _is_alive(process)
 
 
 def _is_alive(process: subprocess.Popen[bytes]) -> bool:
