@@ -46,10 +46,10 @@ run: $(READY) ## fill everything that is due, without Dagster, and stop
 	@$(BIN)/stream-assets run
 
 test: $(READY) ## run the tests (PYTEST_ARGS="-k window -x" for some of them)
-	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST_ARGS)
 
 test-long: $(READY) ## run the long tests: a year of flights, a real `dagster dev`, long automations
-	@$(BIN)/python -m pytest -m "slow and not soak" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not soak" $(PYTEST_ARGS)
 
 soak: $(READY) ## watch the real daemon for SOAK_MINUTES (20): promises, late events, a power cut
 	@SOAK_MINUTES=$${SOAK_MINUTES:-20} $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
