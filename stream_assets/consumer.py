@@ -51,9 +51,14 @@ def consumer(
     Raises:
         DeclarationError: terminal; what is wrong, with the consumer's name.
     """
+    if callable(freshness):
+        raise DeclarationError(
+            f"consumer {getattr(freshness, '__name__', freshness)!r} states no freshness: write @consumer(freshness='1 hour')"
+        )
 
     def declare(function: Callable[..., Any]) -> Consumer:
         name = function.__name__
+        _check_shapes(name, reads or {}, owners, schema)
         back = parse_duration(lookback, what=f"consumer {name!r}: lookback") if lookback else timedelta(0)
         check_consumer(name, grain, back)
         forms, wants_window = _parameters(function)
@@ -81,10 +86,20 @@ def consumer(
     return declare
 
 
+def _check_shapes(name: str, reads: Mapping[str, Sequence[str]], owners: Sequence[str] | None, schema: Any) -> None:
+    for what, value in ({f"reads of {key!r}": columns for key, columns in reads.items()} | {"owners": owners}).items():
+        if isinstance(value, str):
+            raise DeclarationError(f"consumer {name!r}: {what} is the text {value!r}: write a list, [{value!r}]")
+    if schema is not None and not (hasattr(schema, "names") and hasattr(schema, "field")):
+        raise DeclarationError(f"consumer {name!r}: schema is a {type(schema).__name__}: give a pa.Schema")
+
+
 def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Form], bool]:
     """Read the parameters' annotations as text, so that nothing is imported for them."""
     forms: dict[str, Form] = {}
     wants_window = False
+    if inspect.iscoroutinefunction(function):
+        raise DeclarationError(f"consumer {function.__name__!r} is declared with async: write a plain function")
     for name, parameter in inspect.signature(function).parameters.items():
         annotation = parameter.annotation
         text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")

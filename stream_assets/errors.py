@@ -2,7 +2,8 @@
 
     StreamAssetsError
     ├── TransientError        the same call may succeed later; the planner retries it for ever, with a backoff
-    │   ├── SourceUnavailable     the outside system does not answer, or is in the middle of a write
+    │   ├── SourceUnavailable     the outside system does not answer
+    │   │   └── SourceIncomplete      a part of the source is in the middle of a write; other ranges can be read
     │   ├── SourceBusy            all reader places of a source are taken
     │   ├── LakeUnavailable       the lake cannot be written or read now: a full disk, a ledger that stays locked
     │   └── Conflict              another writer published the partition first
@@ -14,7 +15,8 @@
         ├── NotReady              inputs that a closed partition needs are not sealed
         └── ConsumerError         a consumer's function raised, or returned what it must not
 
-A message says what happened, where (stream, window, file), and what to do next. No message holds a credential.
+A message says what happened, where (stream, window, file), and what to do next, in one line of printable text. No
+message holds a credential.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ from __future__ import annotations
 class StreamAssetsError(Exception):
     """Root of the tree."""
 
+    def __str__(self) -> str:
+        """Return the message; what cannot be printed (a file's name may hold anything) is escaped."""
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())
+
 
 class TransientError(StreamAssetsError):
     """The same call may succeed later, unchanged."""
@@ -30,6 +36,10 @@ class TransientError(StreamAssetsError):
 
 class SourceUnavailable(TransientError):
     """The outside system does not answer now."""
+
+
+class SourceIncomplete(SourceUnavailable):
+    """A part of the source is in the middle of a write: a range without that part can be read."""
 
 
 class SourceBusy(TransientError):

@@ -60,28 +60,30 @@ class Session:
         """
         return self.open().declarations.consumer(name)
 
-    def span(self, start: str | None, end: str | None) -> TimeWindow | None:
-        """Return `[start, end)` of event time, either end open towards all there is; None where neither is given.
+    def span(self, start: str | None, end: str | None) -> TimeWindow:
+        """Return `[start, end)` of event time, an end that is not given being that of all there is.
 
         Raises:
-            UsageError: terminal; no instants, off the 5-minute grid, or an end that is not after the start.
+            UsageError: terminal; no instants, off the 5-minute grid, an end that is not after the start, or a range that
+                the lake cannot have anything of.
         """
-        if start is None and end is None:
-            return None
         everything = self.everything()
         calendar = self.open().calendar
-        first = calendar.instant(start) if start else everything.start
-        last = calendar.instant(end) if end else everything.end
-        if last <= first:
+        first = everything.start if start is None else calendar.instant(start)
+        last = everything.end if end is None else calendar.instant(end)
+        if start is not None and end is not None and last <= first:
+            raise UsageError(f"the range ends ({end}) before it begins ({start}); --to is not included in it")
+        if not everything.overlaps(TimeWindow(first, max(first, last))):
             raise UsageError(
-                f"the range ends ({end or last}) before it begins ({start or first}); --to is not included in it"
+                f"the range {start or first} to {end or last} is outside of the lake, which has {everything.start} to "
+                f"{everything.end}"
             )
         span = TimeWindow(first, last)
         if not span.is_on_grid:
             raise UsageError(
                 f"the range {start or first} to {end or last} is not on the 5-minute grid: its ends must be whole 5 minutes"
             )
-        return span
+        return span.clip(everything)
 
     def everything(self) -> TimeWindow:
         """Return the span of all partitions that the lake can have by now."""

@@ -15,6 +15,9 @@ from stream_assets.errors import DeclarationError, UsageError
 GRID = timedelta(minutes=5)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# A local midnight of 1970-01-01 may be before it, and arithmetic with days needs room at the end of time.
+_FIRST, _LAST = EPOCH - timedelta(days=1), datetime(9999, 1, 1, tzinfo=UTC)
+
 Grain = Literal["5 min", "day"]
 GRAINS: tuple[Grain, ...] = ("5 min", "day")
 
@@ -172,17 +175,21 @@ class Calendar:
         """Read an instant as people write it: a day is its local midnight, a local time takes the lake's zone.
 
         Raises:
-            UsageError: terminal; the text is neither.
+            UsageError: terminal; the text is neither, or of a year before 1970 or after 9998.
         """
         try:
-            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-                return self.midnight(date.fromisoformat(text))
-            instant = datetime.fromisoformat(text)
+            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+                instant = self.midnight(date.fromisoformat(text))
+            else:
+                written = datetime.fromisoformat(text)
+                instant = utc(written if written.tzinfo else written.replace(tzinfo=_zone(self.zone)))
         except (ValueError, OverflowError):
             raise UsageError(
                 f"{text!r} is no instant: write 2026-03-01, 2026-03-01T00:05 or 2026-03-01T00:05+01:00"
             ) from None
-        return utc(instant if instant.tzinfo else instant.replace(tzinfo=_zone(self.zone)))
+        if not _FIRST <= instant < _LAST:
+            raise UsageError(f"{text!r} is before 1970 or after 9998, where no events can be")
+        return instant
 
 
 @lru_cache(maxsize=16)

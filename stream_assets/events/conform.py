@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stream_assets.core.window import EPOCH, TimeWindow, utc
+from stream_assets.core.window import EPOCH, utc
 from stream_assets.errors import DeclarationError, SourceError
 from stream_assets.events import instants, raw
-from stream_assets.events.buffers import plain
-from stream_assets.events.schema import ARRIVAL_TIME, EVENT_ID, EVENT_TIME, INSTANT, REJECTED, RESERVED
+from stream_assets.events.buffers import offsets_of, plain
+from stream_assets.events.schema import ARRIVAL_TIME, DEEPEST, EVENT_ID, EVENT_TIME, INSTANT, REJECTED, RESERVED
 
 _MICROSECOND = timedelta(microseconds=1)
 _AHEAD = timedelta(days=1)
@@ -51,27 +51,27 @@ class Conformed:
     rejected: pa.Table
 
 
-def conform(batch: pa.RecordBatch | pa.Table, names: Names, window: TimeWindow, now: datetime) -> Conformed:
+def conform(batch: pa.RecordBatch | pa.Table, names: Names, where: object, now: datetime) -> Conformed:
     """Return the rows of `batch` as canonical events, in their order.
 
     The table has `event_id` (any type that is not nested), `event_time` (`timestamp[us, UTC]`, not null),
     `arrival_time` (the same type, nullable, only if the source has it), then the other columns in the
-    source's order. Dictionary, run-end, view and extension encodings are undone. Rows outside `window` stay:
-    the router drops them.
+    source's order. Dictionary, run-end, view and extension encodings are undone.
 
-    Rejected are rows whose id is null; whose event time is null, without a time zone, not readable, before
+    Rejected are rows whose id is null or empty; whose event time is null, without a time zone, not readable, before
     1970 or more than one day after `now`; whose arrival time is there but has no time zone or cannot be read.
 
     Args:
         batch: rows as the source gives them.
         names: the source's names of id, event time and arrival time.
-        window: the range that was asked for; for messages.
+        where: what the batch is from; for messages.
         now: the present instant.
 
     Raises:
-        SourceError: terminal; id or time column missing, a reserved or doubled column name, a nested id.
+        SourceError: terminal; id or time column missing, a reserved or doubled column name, a nested id, a column that
+            is nested too deep.
     """
-    places = _places(batch.schema, names, window)
+    places = _places(batch.schema, names, where)
     latest = (utc(now) + _AHEAD - EPOCH) // _MICROSECOND
     pieces = batch.to_batches() if isinstance(batch, pa.Table) else [batch]
     done = [_conform(piece, places, latest) for piece in pieces or _blank(batch.schema)]
@@ -86,10 +86,9 @@ def reasons(rejected: pa.Table) -> dict[str, int]:
     return dict(Counter(found).most_common())
 
 
-def _places(schema: pa.Schema, names: Names, window: TimeWindow) -> dict[str, int]:
+def _places(schema: pa.Schema, names: Names, where: object) -> dict[str, int]:
     """Return the place of every column by its canonical name, in canonical order."""
     present = schema.names
-    where = f"the source's answer for {window}"
     for role, name in (("id", names.id), ("time", names.time)):
         if name not in present:
             raise SourceError(
@@ -113,7 +112,19 @@ def _places(schema: pa.Schema, names: Names, window: TimeWindow) -> dict[str, in
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_nested(kind) and not pa.types.is_run_end_encoded(kind):
         raise SourceError(f"{where} has ids of type {kind} in {names.id!r}: an id is text, a number or bytes")
+    for name, column in zip(present, schema.types, strict=True):
+        if _is_deep(column):
+            raise SourceError(
+                f"{where} has a column {name!r} that is nested more than {DEEPEST} deep: write it as text"
+            )
     return found
+
+
+def _is_deep(kind: Any, levels: int = DEEPEST) -> bool:
+    """Whether a type is nested more than `levels` deep."""
+    if levels < 0:
+        return True
+    return any(_is_deep(kind.field(place).type, levels - 1) for place in range(kind.num_fields))
 
 
 def _conform(batch: pa.RecordBatch, places: dict[str, int], latest: int) -> Conformed:
@@ -123,8 +134,11 @@ def _conform(batch: pa.RecordBatch, places: dict[str, int], latest: int) -> Conf
     times, wrong = instants.read_instants(columns[EVENT_TIME])
     readable = (wrong == 0) & (times >= _FIRST) & (times <= _LAST)
     verdicts: list[tuple[npt.NDArray[np.bool_], str]] = []
-    if columns[EVENT_ID].null_count:
-        verdicts.append((np.asarray(columns[EVENT_ID].is_null()), f"{source_names[EVENT_ID]} is null"))
+    ids = columns[EVENT_ID]
+    if ids.null_count:
+        verdicts.append((np.asarray(ids.is_null()), f"{source_names[EVENT_ID]} is null"))
+    if _is_variable(ids.type):
+        verdicts.append((np.diff(offsets_of(ids)) == 0, f"{source_names[EVENT_ID]} is empty"))
     verdicts += _verdicts(wrong, source_names[EVENT_TIME], columns[EVENT_TIME].type)
     verdicts.append((times < 0, f"{source_names[EVENT_TIME]} is before 1970"))
     verdicts.append((times > latest, f"{source_names[EVENT_TIME]} is more than a day in the future"))
@@ -150,6 +164,11 @@ def _conform(batch: pa.RecordBatch, places: dict[str, int], latest: int) -> Conf
         schema=REJECTED,
     )
     return Conformed(table.filter(pa.array(which == 0, pa.bool_())), rejected)
+
+
+def _is_variable(kind: pa.DataType) -> bool:
+    types = pa.types
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind)
 
 
 def _verdicts(problems: instants.Problems, name: str, kind: pa.DataType) -> list[tuple[npt.NDArray[np.bool_], str]]:

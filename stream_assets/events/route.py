@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
-from stream_assets.errors import LakeError, UsageError
+from stream_assets.errors import LakeError, LakeUnavailable, UsageError
 from stream_assets.events.schema import EVENT_TIME, INSTANT, align, unify
 
 BUDGET_BYTES = 256 << 20
@@ -95,6 +96,7 @@ class Router:
 
         Raises:
             SourceError: terminal; a column whose type does not fit the batches before.
+            LakeUnavailable: transient; the disk is full to which rows are spilled.
             LakeError: terminal; the folder for spilled rows cannot be written.
         """
         table, places = self._inside(table)
@@ -188,7 +190,8 @@ class Router:
                     assert part is not None
                     writer.write_table(part.combine_chunks())
         except OSError as error:
-            raise LakeError(
+            kind = LakeUnavailable if error.errno in (errno.ENOSPC, errno.EDQUOT) else LakeError
+            raise kind(
                 f"the events of {self.span} do not fit in memory and cannot be put aside in "
                 f"{self._spill_dir}: {error}; "
                 "make room there, or read a shorter range"

@@ -15,6 +15,9 @@ ARRIVAL_TIME = "arrival_time"
 RESERVED = ("day", "window_start")
 """Names that the lake's folders use."""
 
+DEEPEST = 64
+"""How many levels a column may be nested."""
+
 INSTANT = pa.timestamp("us", tz="UTC")
 EMPTY = pa.schema([pa.field(EVENT_ID, pa.string()), pa.field(EVENT_TIME, INSTANT, nullable=False)])
 """The schema of a stream of which nothing has been seen yet."""
@@ -80,7 +83,7 @@ def _check(schemas: Sequence[pa.Schema]) -> None:
         if not _fit(name, found):
             raise SourceError(
                 f"column {name!r} is {' and '.join(map(str, found))} in different parts of the source: "
-                "give it one type throughout"
+                "give it one type throughout (of CSV files, say which with types=)"
             )
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from uuid import uuid4
 
 from stream_assets.core.window import Calendar
-from stream_assets.errors import LakeError
+from stream_assets.errors import DeclarationError, LakeError, UsageError
 from stream_assets.lake.disk import lake_errors, refuse_without_exchange
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import FORMAT, Ledger
@@ -41,27 +41,48 @@ class Foundation:
             end: for finished histories, the instant from which nothing is wanted any more.
 
         Raises:
+            DeclarationError: terminal; a start that is no day, or in the future.
             LakeError: terminal; the folder cannot be used, or its lake has another zone or start.
             LakeUnavailable: transient; the disk is full.
         """
-        root = root.expanduser().resolve()
+        try:
+            root = root.expanduser().resolve()
+        except RuntimeError:  # of a user who is not there, or links in a circle
+            raise LakeError(f"{root} is no folder that can be found: choose another STREAM_ASSETS_LAKE") from None
         lake = cls(root, Calendar(zone))
+        first = None if start is None else lake._first_day(start)
         with lake_errors(root):
             if not lake.ledger.is_made():
-                lake._make(start, end, now)
-            lake._refuse_other(zone, start)
+                lake._make(first, end, now)
+            lake._refuse_other(zone, first)
             lake._refuse_other_ledger()
         return lake
 
-    def _make(self, start: str | None, end: datetime | None, now: datetime) -> None:
-        today = self.calendar.day_of(now)
-        first = self.calendar.midnight(today - timedelta(days=DAYS_BEFORE))
-        if start is not None:
+    def _first_day(self, start: str) -> datetime:
+        try:
             first = self.calendar.instant(start)
-            if self.calendar.day_around(first).start != first:
-                raise LakeError(
-                    f"the lake's start {start!r} is not a local day in {self.calendar.zone}: write it like 2026-03-01"
-                )
+        except UsageError as error:
+            raise DeclarationError(f"the lake's start (STREAM_ASSETS_START): {error}") from None
+        if self.calendar.day_around(first).start != first:
+            raise DeclarationError(
+                f"the lake's start {start!r} (STREAM_ASSETS_START) is not a local day in {self.calendar.zone}: write it "
+                "like 2026-03-01"
+            )
+        return first
+
+    def _make(self, start: datetime | None, end: datetime | None, now: datetime) -> None:
+        today = self.calendar.day_of(now)
+        first = self.calendar.midnight(today - timedelta(days=DAYS_BEFORE)) if start is None else start
+        if first > now:
+            raise DeclarationError(
+                f"the lake would start on {self.calendar.day_of(first)}, which is in the future, and a lake keeps its start: "
+                "set STREAM_ASSETS_START to a day up to today"
+            )
+        if end is not None and end <= first:
+            raise DeclarationError(
+                f"the lake would start on {self.calendar.day_of(first)}, and its streams end on {self.calendar.day_of(end)}: "
+                "set an earlier start (STREAM_ASSETS_START), or a later end (STREAM_ASSETS_END)"
+            )
         last = min(end, now) if end else now
         windows_from = max(first, self.calendar.day_around(last - WINDOWS_BEFORE_END).start)
         root = self.layout.root
@@ -76,7 +97,7 @@ class Foundation:
         refuse_without_exchange(self.layout.staging)
         self.ledger.create(self.calendar, first, windows_from, now)
 
-    def _refuse_other(self, zone: str, start: str | None) -> None:
+    def _refuse_other(self, zone: str, start: datetime | None) -> None:
         meta = self.meta
         if meta.get("format") != FORMAT:
             raise LakeError(
@@ -88,10 +109,10 @@ class Foundation:
                 f"the lake {self.layout.root} has days in {meta.get('zone')}, not in {zone}: set STREAM_ASSETS_TIMEZONE={meta.get('zone')}, "
                 "or choose another STREAM_ASSETS_LAKE"
             )
-        if start is not None and self.calendar.instant(start) != self.start:
+        if start is not None and start != self.start:
             first = self.calendar.day_of(self.start)
             raise LakeError(
-                f"the lake {self.layout.root} starts on {first}, not on {start}: set STREAM_ASSETS_START={first}, or choose another STREAM_ASSETS_LAKE"
+                f"the lake {self.layout.root} starts on {first}, not on {self.calendar.day_of(start)}: set STREAM_ASSETS_START={first}, or choose another STREAM_ASSETS_LAKE"
             )
 
     def _refuse_other_ledger(self) -> None:

@@ -45,6 +45,10 @@ class Layout:
         """Folder of the rejected rows of one window of `stream`."""
         return self.root / "_rejected" / self._folder(stream, "5 min", window)
 
+    def all_rejected(self, stream: str) -> Path:
+        """Folder of all rejected rows of `stream`."""
+        return self.root / "_rejected" / stream
+
     def partition(self, table: str, grain: Grain, span: TimeWindow) -> Path:
         """Folder of one partition; it holds one file."""
         return self.root / self._folder(table, grain, span)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -84,4 +85,9 @@ def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
     try:
         return pa.unify_schemas(plain, promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        raise LakeError(f"the partitions read have columns that do not fit together: {error}") from error
+        found = re.search(r"Field (.*) has incompatible types: (.*) vs (.*)", str(error))
+        what = f"column {found[1]!r} is {found[2]} and {found[3]} there" if found else str(error)
+        raise LakeError(
+            f"the partitions read have columns that do not fit together: {what}. Give it one type throughout the source, "
+            "and what was read otherwise is made again"
+        ) from error

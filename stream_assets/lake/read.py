@@ -108,9 +108,13 @@ class Reader:
             return pa.table({})
         few = len(files) < FILES_AT_ONCE
         parts = _all(lambda f: self._rows(f, columns, grain, use_threads=few), files)
-        schema = unified(schema for schema, _ in parts)
-        if columns is not None:
-            schema = pa.schema([self._field(table, c, schema, span) for c in columns])
+        if columns is None:
+            schema = unified(schema for schema, _ in parts)
+        else:
+            # Columns that nobody asked for need not fit together.
+            asked = unified(_only(schema, columns) for schema, _ in parts)
+            there = dict.fromkeys(name for schema, _ in parts for name in schema.names)
+            schema = pa.schema([self._field(table, c, asked, list(there), span) for c in columns])
         if grain is not None:
             schema = pa.schema([*schema, *(pa.field(name, pa.string()) for name in self._layout.keys(grain, span))])
         try:
@@ -139,19 +143,24 @@ class Reader:
                 rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
         return schema, rows
 
-    def _field(self, table: str, column: str, schema: pa.Schema, span: TimeWindow) -> pa.Field[Any]:
-        """Return a column of `schema`, or one that the table has elsewhere: it is null here."""
+    def _field(
+        self, table: str, column: str, schema: pa.Schema, there: Sequence[str], span: TimeWindow
+    ) -> pa.Field[Any]:
+        """Return a column of `schema`, or one that the table has elsewhere: it is null here. `there`: for the message."""
         if column in schema.names:
             return schema.field(column)
-        names = [name for name in (table, self._ledger.days_of(table)) if name]
-        for name in names:
-            newest = self.last_schema(name)
+        for name in (table, self._ledger.days_of(table)):
+            newest = self.last_schema(name) if name else None
             if newest is not None and column in newest.names:
                 return newest.field(column)
-        if not any(self._ledger.newest(name, with_rows=True) for name in names):
-            # No row has come yet, so nobody knows what columns there are.
+        if not self.has_had_rows(table):
             return pa.field(column, pa.null())
-        raise LakeError(f"table {table!r} has no column {column!r} in {span}; it has: {', '.join(schema.names)}")
+        raise LakeError(f"table {table!r} has no column {column!r} in {span}; it has: {', '.join(there)}")
+
+    def has_had_rows(self, table: str) -> bool:
+        """Whether any publication of a table has rows: a stream that is empty so far has columns that nobody knows."""
+        names = (table, self._ledger.days_of(table))
+        return any(self._ledger.newest(name, with_rows=True) is not None for name in names if name)
 
     def last_schema(self, table: str) -> pa.Schema | None:
         """Return the schema of the newest publication of a table that has rows, else of the newest; None without one."""
@@ -167,7 +176,7 @@ class Reader:
         schema = next((s for s in schemas if s is not None), EMPTY)
         if columns is None:
             return schema.empty_table()
-        return pa.schema([self._field(table, c, schema, span) for c in columns]).empty_table()
+        return pa.schema([self._field(table, c, schema, schema.names, span) for c in columns]).empty_table()
 
     # Lazily, with DuckDB.
 
@@ -190,7 +199,7 @@ class Reader:
         if columns is None:
             return result
         lacking = [c for c in columns if c not in result.columns]
-        fields = [self._field(table, c, pa.schema([(n, pa.null()) for n in result.columns]), span) for c in lacking]
+        fields = [self._field(table, c, pa.schema([]), result.columns, span) for c in lacking]
         terms = {
             f.name: f"null::{connection.from_arrow(pa.schema([f]).empty_table()).types[0]} as {_quoted(f.name)}"
             for f in fields
@@ -268,6 +277,10 @@ class Reader:
             if self._instead(current, error, lock=True) == current:
                 return use(path)
             raise Replaced(f"{current.file} was replaced while it was being read: the work is planned again") from error
+
+
+def _only(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name in columns])
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import LakeError
+from stream_assets.events.conform import reasons
 from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.founding import Foundation
 from stream_assets.lake.ledger import Current
@@ -71,7 +72,7 @@ class Lake(Foundation):
         """Return the rows of `table` inside `span` `[start, end)`, oldest partition first.
 
         Partitions that are replaced meanwhile are given as they were or as they are, each whole. Columns are united by
-        name, their types widened; a column that the table has only elsewhere is null here.
+        name, their types widened; a column that the table has only elsewhere, or may have once it has rows, is null here.
 
         Args:
             table: a stream (its events, each once), or any table of the lake; a consumer's partitions are given whole.
@@ -159,17 +160,49 @@ class Lake(Foundation):
                 yield fact, waiting.slice(0, fact.rows)
                 waiting = waiting.slice(fact.rows)
 
+    def staging(self) -> Path:
+        """Return the folder for what is not published, which is there.
+
+        Raises:
+            LakeUnavailable: transient; the disk is full.
+            LakeError: terminal; the lake cannot be written.
+        """
+        with lake_errors(self.layout.staging):
+            self.layout.staging.mkdir(exist_ok=True)
+        return self.layout.staging
+
     def keep_rejected(self, stream: str, window: TimeWindow, rows: pa.Table) -> None:
-        """Keep the rows of one window that could not become events, in the place of those kept before."""
+        """Keep the rows of one window that could not become events, in the place of those kept before.
+
+        Raises:
+            LakeUnavailable: transient; the disk is full.
+            LakeError: terminal; the lake cannot be written.
+        """
         folder = self.layout.rejected(stream, window)
         path = folder / "rejected.parquet"
-        if not rows.num_rows:
-            path.unlink(missing_ok=True)
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{uuid4().hex}"
-        pq.write_table(rows, draft)
-        draft.replace(path)
+        with lake_errors(folder):
+            if not rows.num_rows:
+                path.unlink(missing_ok=True)
+                return
+            folder.mkdir(parents=True, exist_ok=True)
+            draft = folder / f".{uuid4().hex}"
+            try:
+                pq.write_table(rows, draft)
+                draft.replace(path)
+            except BaseException:
+                draft.unlink(missing_ok=True)
+                raise
+
+    def rejected(self, stream: str, window: TimeWindow) -> dict[str, int]:
+        """Return how many rows of one window are kept as rejected, by reason."""
+        try:
+            return reasons(pq.read_table(self.layout.rejected(stream, window) / "rejected.parquet", columns=["reason"]))
+        except FileNotFoundError:
+            return {}
+
+    def has_had_rows(self, table: str) -> bool:
+        """Whether any publication of a table (of a stream, its days too) has rows."""
+        return self._reader.has_had_rows(table)
 
     def last_schema(self, table: str) -> pa.Schema | None:
         """Return the schema of the newest publication of a table that has rows, else of the newest; None without one."""

@@ -12,7 +12,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import GRID, TimeWindow
-from stream_assets.errors import StreamAssetsError, TerminalError, TransientError
+from stream_assets.errors import SourceIncomplete, StreamAssetsError, TerminalError, TransientError
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.publish import Publisher
 from stream_assets.pipeline.content import DaySummary, WindowContent, bounds, latency_of
@@ -49,7 +49,7 @@ class Ingest:
     def windows(self, spans: Intervals) -> list[Outcome]:
         """Read and publish every window in `spans`, with one source query for each unbroken run of them.
 
-        A terminal failure of a range halves it until the bad window stands alone; the others are published.
+        A failure of a part of a range halves it until the bad window stands alone; the others are published.
         """
         return [
             outcome
@@ -88,9 +88,10 @@ class Ingest:
             content.rows_read, min_event_time=first, max_event_time=last, latency=latency_of(content.table, now),
             reason=self._why(content.window, current), run_id=self._running.run_id,
         )  # fmt: skip
+        is_same = current is not None and _has_events_of(current, content) and self._site.lake.is_whole(current)
         publisher.stage(
             "5 min", schema, [content.table], lambda: receipt,
-            touched=lambda said: said.covered, read_at=read_at,
+            touched=lambda said: Intervals() if is_same else said.covered, read_at=read_at,
         )  # fmt: skip
 
     def _refuse_loss(self, content: WindowContent) -> None:
@@ -103,7 +104,8 @@ class Ingest:
         return next(reasons, self._running.reason)
 
     def _is_equal(self, current: Current, content: WindowContent) -> bool:
-        is_same = (current.digest, current.rows) == (content.digest, content.table.num_rows)
+        """Whether nothing would change, not even how many rows are said to be rejected."""
+        is_same = _has_events_of(current, content) and current.receipt.rejected == content.rejected
         return is_same and self._site.lake.is_whole(current)
 
     def _unchanged(self, current: Current, read_at: datetime, mends: Intervals | None = None) -> Outcome:
@@ -213,7 +215,8 @@ class Ingest:
 
         with self._site.lake.publisher() as publisher:
             said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at, mends=mends)
-            if known and (known.digest, known.rows) == (said.digest, said.rows) and self._site.lake.is_whole(known):
+            is_same = known and _counts(known.receipt) == _counts(said)
+            if known and is_same and self._site.lake.is_whole(known):
                 publisher.drop(said)
                 publisher.commit()
                 return [self._unchanged(known, read_at, mends)]
@@ -287,12 +290,12 @@ class Ingest:
     ) -> list[Outcome]:
         try:
             return self._site.planned_again(table, span, lambda: publish(span))
-        except TransientError as error:
-            return self._failed(span, table, error)
-        except TerminalError as error:
+        except (TerminalError, SourceIncomplete) as error:
             parts = halves(span)
             if parts is None:
                 return self._failed(span, table, error)
+        except TransientError as error:
+            return self._failed(span, table, error)
         return [outcome for part in parts for outcome in self._halving(part, table, publish, halves)]
 
     def _guarded(self, day: TimeWindow, publish: Callable[[TimeWindow], list[Outcome]]) -> list[Outcome]:
@@ -327,3 +330,11 @@ def _halves_of_windows(span: TimeWindow) -> tuple[TimeWindow, TimeWindow] | None
         return None
     middle = span.start + GRID * (count // 2)
     return TimeWindow(span.start, middle), TimeWindow(middle, span.end)
+
+
+def _has_events_of(current: Current, content: WindowContent) -> bool:
+    return (current.digest, current.rows) == (content.digest, content.table.num_rows)
+
+
+def _counts(receipt: Receipt) -> tuple[Digest, int, int]:
+    return receipt.digest, receipt.rows, receipt.rejected

@@ -12,6 +12,7 @@ from stream_assets.core.planning import LedgerState, TableState, horizons
 from stream_assets.core.planning.due import reach
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
+from stream_assets.pipeline.asking import source_errors
 
 if TYPE_CHECKING:
     from stream_assets.lake.ledger import Ledger
@@ -25,8 +26,8 @@ def observe(site: Site) -> dict[str, str]:
     """Bring the ledger up to date with sources, inputs and declarations.
 
     Returns:
-        For each stream whose source gave no answer, or a wrong one, what it said; its watermark stays where it was, and
-        the other streams go on.
+        For each stream whose source could not be asked, what it said; its watermark stays where it was, and the other
+        streams go on.
     """
     for table in site.declarations.tables.values():
         site.ledger.register(table.name, table.grain, table.stream.name if table.stream else None)
@@ -47,7 +48,7 @@ def _look_at(site: Site, stream: StreamSpec) -> None:
     source = site.sources[stream.name]
     cursor = site.ledger.sources.cursor(stream.name)
     now = site.clock.now()
-    with site.asking(stream.name):
+    with source_errors(stream.name, "what has arrived"):
         arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
         watermark = source.watermark(now)
     site.ledger.sources.advance(stream.name, watermark)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
 
-State = Literal["published", "unchanged", "confirmed", "delivered by the day", "failed"]
+State = Literal["published", "unchanged", "confirmed", "delivered by the day", "not made", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Outcome:
 
     Attributes:
         state: `published` (a new revision), `unchanged` (made again, equal content), `confirmed` (sealed already, not
-            looked into), `delivered by the day` (a window of a sealed day), or `failed`.
+            looked into), `delivered by the day` (a window of a sealed day), `not made` (planned, but not due any more when
+            its turn came: what it needs has failed, or it was paused), or `failed`.
         receipt: of the present revision; None for a failure without one.
         error: what went wrong, for people.
         is_transient: whether it is tried again by itself for ever.
@@ -36,7 +37,7 @@ class Outcome:
     @property
     def is_good(self) -> bool:
         """Whether the partition is there."""
-        return self.state != "failed"
+        return self.state not in ("not made", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Report:
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
-        """Partitions that could not be made."""
+        """Partitions that are not there."""
         return tuple(o for o in self.outcomes if not o.is_good)
 
     @property
@@ -61,7 +62,7 @@ class Report:
         return sum(o.state == state for o in self.outcomes)
 
     def __str__(self) -> str:
-        counts = {s: self.count(s) for s in ("published", "unchanged", "confirmed", "delivered by the day", "failed")}
+        counts = {s: self.count(s) for s in get_args(State)}
         said = ", ".join(f"{n} {s}" for s, n in counts.items() if n) or "nothing to do"
         return f"{self.table}: {said}, {self.rows:,} rows"
 

@@ -13,7 +13,7 @@ from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import HEAL, LedgerState, Plan, Rule, Work, plan
 from stream_assets.core.window import GRID, Calendar, TimeWindow
-from stream_assets.errors import LakeError, UsageError
+from stream_assets.errors import LakeError, SourceUnavailable, UsageError
 from stream_assets.lake.ledger import Lease
 from stream_assets.lake.publish import sweep
 from stream_assets.lake.store import Lake
@@ -182,10 +182,10 @@ class Pipeline:
             UsageError: terminal; a range that cannot be filled: open days, unsettled windows, before the first partition.
         """
         target = self.table(table)
-        self.observe()
+        heard = self.observe()
         state = self.state()
         self._refuse(target, span, state, running)
-        early = self._unsettled(target, span, state)
+        early = self._unsettled(target, span, state, heard)
         asked = Intervals.union_of(self.calendar.partitions(span, target.grain)) - Intervals.of(
             *(o.span for o in early)
         )
@@ -258,10 +258,10 @@ class Pipeline:
                     outcomes.append(Outcome(target.name, partition, "delivered by the day"))
                 else:
                     said = (
-                        f"{target.name} {self.calendar.key(partition, target.grain)} was not made: it is not there, and not due "
-                        "any more, since inputs are missing, it is paused, or it waits after a failure (`stream-assets status`)"
+                        f"{target.name} {self.calendar.key(partition, target.grain)} was not made: what it needs has failed, or it is "
+                        "paused, or waits after a failure of its own (`stream-assets status`)"
                     )
-                    outcomes.append(Outcome(target.name, partition, "failed", None, said, is_waiting=True))
+                    outcomes.append(Outcome(target.name, partition, "not made", None, said, is_waiting=True))
                 progress(outcomes[-1])
         return outcomes
 
@@ -291,14 +291,9 @@ class Pipeline:
         return table
 
     def _refuse(self, target: Table, span: TimeWindow, state: LedgerState, running: Running) -> None:
-        first = self.lake.windows_from if target.grain == "5 min" else self.lake.start
-        key = self.calendar.key(span, target.grain)
         if not span:
             raise UsageError(f"{target.name}: the range {span} is empty: its end must be after its start")
-        if span.start < first:
-            raise UsageError(
-                f"{target.name} {key}: its first partition is {self.calendar.key(TimeWindow(first, first + GRID), target.grain)}"
-            )
+        self._refuse_outside(target, span)
         horizon = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target)
         if target.is_days_of_stream and span.end > horizon.open_from and not running.is_planned:
             assert target.stream is not None
@@ -307,11 +302,13 @@ class Pipeline:
                 f"Days before {self.calendar.day_of(horizon.open_from)} are closed"
             )
 
-    def _unsettled(self, target: Table, span: TimeWindow, state: LedgerState) -> list[Outcome]:
+    def _unsettled(self, target: Table, span: TimeWindow, state: LedgerState, heard: dict[str, str]) -> list[Outcome]:
         """Return why each window of a stream that has not settled yet cannot be made."""
         if target.stream is None or target.is_days_of_stream:
             return []
         settled = state.watermarks.get(target.stream.name, state.start)
+        if span.end > settled and target.stream.name in heard:
+            raise SourceUnavailable(heard[target.stream.name])
         outcomes: list[Outcome] = []
         for window in (w for w in span.windows() if w.end > settled):
             at = window.end + target.stream.settling
@@ -324,6 +321,23 @@ class Pipeline:
             raise UsageError(outcomes[-1].error)
         return outcomes
 
+    def _refuse_outside(self, target: Table, span: TimeWindow) -> None:
+        """Refuse what lies before the first partition, or in the future; a range may be of any length until it was here."""
+        first = self.lake.windows_from if target.grain == "5 min" else self.lake.start
+        today = self.calendar.day_around(self.clock.now())
+        if span.start < first:
+            raise UsageError(
+                f"{target.name} {self._key(target, span.start)}: its first partition is {self._key(target, first)}"
+            )
+        if span.end > today.end:
+            raise UsageError(
+                f"{target.name}: the range ends at {span.end:%Y-%m-%dT%H:%MZ}, in the future: the last day that can be "
+                f"filled is {self.calendar.day_of(today.start)}"
+            )
+
+    def _key(self, target: Table, start: datetime) -> str:
+        return self.calendar.key(TimeWindow(start, start + GRID), target.grain)
+
     def range(self, table: str, start: str, end: str | None = None) -> TimeWindow:
         """Return the range from the partition that holds `start` up to, and not including, `end`.
 
@@ -333,11 +347,13 @@ class Pipeline:
             end: the same; by default the end of the first partition.
 
         Raises:
-            UsageError: terminal; no instants, off the grid, or an end that is not after the start.
+            UsageError: terminal; no instants, off the grid, an end that is not after the start, or outside of what the
+                lake can have.
         """
-        grain = self.table(table).grain
+        target = self.table(table)
+        grain = target.grain
         first = self.calendar.instant(start)
-        last = self.calendar.instant(end) if end else None
+        last = self.calendar.instant(end) if end is not None else None
         for instant in (first, last):
             if instant is not None and self._off_grid(instant, grain):
                 raise UsageError(f"{instant:%Y-%m-%dT%H:%M:%SZ} is no border of {grain} partitions of {table!r}")
@@ -345,6 +361,7 @@ class Pipeline:
             last = self.calendar.partitions(TimeWindow(first, first + GRID), grain)[0].end
         if last <= first:
             raise UsageError(f"the range ends ({end}) before it begins ({start}); --to is not included in it")
+        self._refuse_outside(target, TimeWindow(first, last))
         return TimeWindow(first, last)
 
     def _off_grid(self, instant: datetime, grain: str) -> bool:
@@ -354,8 +371,8 @@ class Pipeline:
 
 
 def _heard(planned: Plan, silent: dict[str, str]) -> Plan:
-    """Let every automation say which sources did not answer, and what they said."""
+    """Let every automation say which sources could not be asked, and what they said."""
     if not silent:
         return planned
-    heard = "; ".join(f"the source of {stream!r} does not answer: {error}" for stream, error in silent.items())
+    heard = "; ".join(f"the source of {stream!r} cannot be asked: {error}" for stream, error in silent.items())
     return replace(planned, says={name: f"{said}; {heard}" for name, said in planned.says.items()})

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import pkgutil
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -116,10 +117,22 @@ class Project:
         return lake
 
     def _lake(self, kind: type[L], declarations: Declarations, clock: Clock) -> L:
+        if "://" in self.lake:
+            raise DeclarationError(
+                f"the lake {self.lake!r} is a URL: a lake is a folder on a local disk so far, like lakes/shop (STREAM_ASSETS_LAKE)"
+            )
         calendar = Calendar(self.timezone)
         ends = [s.end for s in declarations.streams]
         end = max(calendar.midnight(e) for e in ends if e) if ends and all(ends) else None
-        return kind.open(Path(self.lake), self.timezone, clock.now(), start=self.start, end=end)
+        lake = kind.open(Path(self.lake), self.timezone, clock.now(), start=self.start, end=end)
+        for stream in declarations.streams:
+            if stream.end and calendar.midnight(stream.end) <= lake.start:
+                raise DeclarationError(
+                    f"stream {stream.name!r} ends on {stream.end}, and the lake {lake.layout.root} starts on "
+                    f"{calendar.day_of(lake.start)}, so there would be nothing: set a later end (STREAM_ASSETS_END), or an "
+                    "earlier start in a new lake"
+                )
+        return lake
 
 
 def _stream_from(stream: Stream, env: Mapping[str, str]) -> Stream:
@@ -163,20 +176,40 @@ def find_consumers(where: str | ModuleType | None = None) -> list[Consumer]:
 
 
 def _modules(where: str | ModuleType) -> list[ModuleType]:
+    if isinstance(where, str) and (os.sep in where or Path(where).is_dir()):
+        return _from_folder(Path(where))
+    module = _imported(where) if isinstance(where, str) else where
+    path = getattr(module, "__path__", None)
+    names = [m.name for m in pkgutil.iter_modules(path, module.__name__ + ".")] if path else []
+    return [module, *(_imported(n) for n in sorted(names))]
+
+
+def _imported(name: str) -> ModuleType:
     try:
-        if isinstance(where, str) and (os.sep in where or Path(where).is_dir()):
-            return _from_folder(Path(where))
-        module = importlib.import_module(where) if isinstance(where, str) else where
-        path = getattr(module, "__path__", None)
-        names = [m.name for m in pkgutil.iter_modules(path, module.__name__ + ".")] if path else []
-        return [module, *(importlib.import_module(n) for n in sorted(names))]
-    except ImportError as error:
+        return importlib.import_module(name)
+    except DeclarationError:
+        raise
+    except Exception as error:
         raise DeclarationError(
-            f"the consumers in {where!r} cannot be loaded: {error}. Check STREAM_ASSETS_CONSUMERS"
+            f"the consumers in {name!r} cannot be loaded: {_said(error)}. Mend it, or check STREAM_ASSETS_CONSUMERS"
         ) from error
 
 
+def _said(error: Exception, path: Path | None = None) -> str:
+    """Say what an import raised, and in which line: of `path`, if that was reached, else where it was raised."""
+    if isinstance(error, SyntaxError):
+        return f"{Path(error.filename or path or '').name}, line {error.lineno or 1}: {error.msg}"
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__ and "importlib" not in f.filename
+    ]
+    frames = [f for f in frames if path and Path(f.filename) == path] or frames
+    where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}: " if frames else ""
+    return where + ("" if isinstance(error, ImportError) else f"{type(error).__name__}: ") + str(error)
+
+
 def _from_folder(folder: Path) -> list[ModuleType]:
+    if folder.exists() and not folder.is_dir():
+        raise DeclarationError(f"{str(folder)!r} is a file: STREAM_ASSETS_CONSUMERS names the folder that it is in")
     if not folder.is_dir():
         raise DeclarationError(f"the folder of consumers {str(folder)!r} does not exist: check STREAM_ASSETS_CONSUMERS")
     modules: list[ModuleType] = []
@@ -189,7 +222,11 @@ def _from_folder(folder: Path) -> list[ModuleType]:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except SyntaxError as error:
-            raise DeclarationError(f"{path.name}, line {error.lineno}: {error.msg}") from error
+        except DeclarationError as error:
+            raise DeclarationError(f"{path.name}: {error}") from error
+        except Exception as error:
+            raise DeclarationError(
+                f"{_said(error, path)}. Mend the file, so that its consumers can be loaded"
+            ) from error
         modules.append(module)
     return modules

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
-from pathlib import Path
+from datetime import datetime, timedelta
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
+from stream_assets.errors import SourceError
 from stream_assets.events.conform import conform
 from stream_assets.events.dedup import deduplicate
 from stream_assets.events.route import Router
 from stream_assets.events.schema import EVENT_TIME, REJECTED
+from stream_assets.pipeline.asking import source_errors
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.site import Site
-from stream_assets.sources.protocol import PLACE_KEY, Source
+from stream_assets.sources.protocol import ORIGIN_KEY, PLACE_KEY
 
 
 class Read:
@@ -32,24 +35,14 @@ class Read:
         self.span = span
         self.at = site.clock.now()
         self._rejected: dict[datetime, list[pa.Table]] = {}
-        site.lake.layout.staging.mkdir(exist_ok=True)
-        with site.asking(stream.name):
-            schema = site.sources[stream.name].schema(now=self.at)
-        empty = None
-        if schema is not None:
-            source = site.sources[stream.name]
-            empty = conform(schema.empty_table(), source.names, span, self.at).table.schema
-        self._router = Router(span, spill_dir=Path(site.lake.layout.staging), schema=empty)
+        self._source = site.sources[stream.name]
+        self._router = Router(span, spill_dir=site.lake.staging(), schema=self._schema_of_nothing())
 
     def __enter__(self) -> Read:
-        source = self._site.sources[self._stream.name]
         try:
             with self._site.reading(self._stream.name, is_live=self._is_live):
-                for batch in self._batches(source):
-                    conformed = conform(batch, source.names, self.span, self.at)
-                    self._router.add(conformed.table)
-                    if conformed.rejected.num_rows:
-                        self._reject(conformed.rejected, (batch.schema.metadata or {}).get(PLACE_KEY))
+                for batch in self._batches():
+                    self._take(batch)
         except BaseException:
             self._router.close()
             raise
@@ -58,18 +51,42 @@ class Read:
     def __exit__(self, *_: object) -> None:
         self._router.close()
 
-    def _batches(self, source: Source) -> Iterator[pa.RecordBatch]:
-        with self._site.asking(self._stream.name):
-            yield from source.read(self.span, now=self.at, state=self._site.source_state(self._stream.name))
+    def _schema_of_nothing(self) -> pa.Schema | None:
+        """Return the columns of an empty answer, where the source knows them."""
+        with source_errors(self._stream.name, self.span):
+            schema = self._source.schema(now=self.at)
+        if schema is None:
+            return None
+        try:
+            return conform(schema.empty_table(), self._source.names, "", self.at).table.schema
+        except SourceError:
+            return None  # the windows that have rows of such columns will say what is wrong with them
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        with source_errors(self._stream.name, self.span):
+            yield from self._source.read(self.span, now=self.at, state=self._site.source_state(self._stream.name))
+
+    def _take(self, batch: pa.RecordBatch) -> None:
+        metadata = batch.schema.metadata or {}
+        origin = metadata.get(ORIGIN_KEY, b"").decode() or f"the source of {self._stream.name!r}"
+        conformed = conform(batch, self._source.names, origin, self.at)
+        try:
+            self._router.add(conformed.table)
+        except SourceError as error:
+            raise SourceError(f"{origin}: {error}") from error
+        if conformed.rejected.num_rows:
+            self._reject(conformed.rejected, metadata.get(PLACE_KEY))
 
     def _reject(self, rows: pa.Table, place: bytes | None) -> None:
         """Count each rejected row in one window: its own, else that of the rows around it, else the first."""
         known = datetime.fromisoformat(place.decode()) if place else self.span.start
-        times = rows.column(EVENT_TIME).to_pylist()
-        for index, time in enumerate(times):
-            start = time if time is not None and time in self.span else known
-            start = EPOCH + (start - EPOCH) // GRID * GRID
-            self._rejected.setdefault(start, []).append(rows.slice(index, 1))
+        micros: Any = rows.column(EVENT_TIME).cast(pa.int64())
+        times = micros.fill_null(_micros(known)).to_numpy()
+        inside = (times >= _micros(self.span.start)) & (times < _micros(self.span.end))
+        numbers = np.where(inside, times, _micros(known)) // _micros(EPOCH + GRID)
+        for number in np.unique(numbers):
+            start = EPOCH + int(number) * GRID
+            self._rejected.setdefault(start, []).append(rows.filter(pa.array(numbers == number)))
 
     @property
     def schema(self) -> pa.Schema:
@@ -92,3 +109,7 @@ class Read:
         self._site.lake.keep_rejected(
             self._stream.name, window, pa.concat_tables(rejected) if rejected else REJECTED.empty_table()
         )
+
+
+def _micros(instant: datetime) -> int:
+    return (instant - EPOCH) // timedelta(microseconds=1)

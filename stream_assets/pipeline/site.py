@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TypeVar
 
 from tenacity import (
@@ -26,7 +24,7 @@ from tenacity import (
 from stream_assets.core.clock import Clock
 from stream_assets.core.declaration import Declarations
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import Conflict, SourceBusy, SourceError, StreamAssetsError, TransientError
+from stream_assets.errors import Conflict, SourceBusy, TransientError
 from stream_assets.lake.ledger import FileRecord, Ledger, SourceRecords
 from stream_assets.lake.store import Lake
 from stream_assets.sources.protocol import FileFact, FileVersion, Source
@@ -71,24 +69,6 @@ class Site:
         return Retrying(
             retry=retry_if_exception_type(Conflict), stop=stop_after_attempt(3), reraise=True, before_sleep=adopt
         )(publish)
-
-    @contextmanager
-    def asking(self, stream: str) -> Iterator[None]:
-        """Let no error out of the source of `stream` that it does not call its own: it is one of its shape.
-
-        Raises:
-            SourceError: terminal; the kind of the error and its place. Its text may hold a credential.
-        """
-        try:
-            yield
-        except StreamAssetsError:
-            raise
-        except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            raise SourceError(
-                f"the source of {stream!r} raised {type(error).__name__} "
-                f"({Path(place.filename).name}, line {place.lineno}): mend the source"
-            ) from error
 
     @contextmanager
     def reading(self, stream: str, *, is_live: bool = False) -> Iterator[None]:

@@ -21,6 +21,9 @@ PLACE_KEY = b"stream_assets.window"
 """Schema metadata of a batch of rows whose event time cannot be used: the start of the window they are
 counted in."""
 
+ORIGIN_KEY = b"stream_assets.origin"
+"""Schema metadata of a batch: which part of the source it is from, such as a file, for messages."""
+
 _SECOND = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -254,11 +257,12 @@ class Source(Protocol):
         Columns have the source's own names. A row whose event time cannot be used (null, text that is no
         instant, before 1970, more than a day ahead) is given in exactly one window, that of the rows around
         it, so that it is rejected and counted once; such rows come in batches of their own, with that
-        window's start as schema metadata under `PLACE_KEY`. With a `state`, what is known is used to read
-        less.
+        window's start as schema metadata under `PLACE_KEY`. What a batch is from may be named under
+        `ORIGIN_KEY`. With a `state`, what is known is used to read less.
 
         Raises:
-            SourceUnavailable: transient; an outage, or something that is being written just now.
+            SourceIncomplete: transient; something of the range is being written just now.
+            SourceUnavailable: transient; an outage.
             SourceError: terminal; something of a shape that it must not have, named.
         """
         ...

@@ -63,7 +63,8 @@ def _options(scheme: str, kind: type, options: dict[str, str], without: tuple[st
     known = {field.name: field.default for field in fields(kind) if field.name not in without}
     for name in options:
         if name not in known:
-            raise DeclarationError(f"{scheme}: there is no option {name!r}: known are {', '.join(known)}")
+            path = "; a '?' in a path is written %3F" if "/" in name or "?" in name else ""
+            raise DeclarationError(f"{scheme}: there is no option {name!r}: known are {', '.join(known)}{path}")
     return {name: _value(scheme, name, text, known[name]) for name, text in options.items()}
 
 

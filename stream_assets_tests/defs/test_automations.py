@@ -162,7 +162,7 @@ def test_a_source_that_does_not_answer_is_named_in_the_tick(hosted: Hosted) -> N
     host = hosted(orders, source=Flaky(rate=0.01))
     said = host.tick("every_5_min").said or ""
     assert said.startswith("nothing due")
-    assert "the source of 'events' does not answer: the warehouse is being moved" in said
+    assert "the source of 'events' cannot be asked: the warehouse is being moved" in said
 
 
 @pytest.mark.parametrize("error", [LakeUnavailable("the ledger is locked")])

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import DeclarationError, SourceError
 from stream_assets.events.conform import Conformed, Names, conform, reasons
-from stream_assets.events.schema import INSTANT, REJECTED
+from stream_assets.events.dedup import deduplicate
+from stream_assets.events.schema import DEEPEST, INSTANT, REJECTED
 
 run_end_encode: Any = vars(pc)["run_end_encode"]
 
@@ -53,6 +54,7 @@ def test_a_source_without_arrivals_has_none() -> None:
     ("row", "reason", "when"),
     [
         ({"id": None, "ts": FINE}, "id is null", FINE),
+        ({"id": "", "ts": FINE}, "id is empty", FINE),
         ({"id": 1, "ts": None}, "ts is null", None),
         ({"id": 1, "ts": "2026-03-01T11:30:00"}, "ts has no time zone", None),
         ({"id": 1, "ts": "noon"}, "ts cannot be read as an instant", None),
@@ -71,11 +73,12 @@ def test_a_source_without_arrivals_has_none() -> None:
 def test_a_row_that_cannot_be_an_event_is_kept_with_the_reason(
     row: dict[str, Any], reason: str, when: str | None
 ) -> None:
-    good = {"id": 2, "ts": FINE, "seen": None}
+    kind = pa.string() if row["id"] == "" else pa.int64()
+    good = {"id": "2" if row["id"] == "" else 2, "ts": FINE, "seen": None}
     row = {"seen": None, **row}
-    schema = pa.schema([("id", pa.int64()), ("ts", pa.string()), ("seen", pa.string())])
+    schema = pa.schema([("id", kind), ("ts", pa.string()), ("seen", pa.string())])
     got = conform(pa.Table.from_pylist([good, row, good], schema=schema), NAMES, WINDOW, NOW)
-    assert got.table.column("event_id").to_pylist() == [2, 2]
+    assert got.table.column("event_id").to_pylist() == [good["id"]] * 2
     assert got.rejected.schema == REJECTED
     (rejected,) = got.rejected.to_pylist()
     assert rejected["reason"] == reason
@@ -200,6 +203,16 @@ def test_a_raw_row_that_is_not_utf8_becomes_json() -> None:
 def test_a_shape_that_no_events_have_is_a_source_error(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(SourceError, match=message):
         conformed(columns)
+
+
+def test_a_column_may_be_nested_so_deep_and_no_deeper() -> None:
+    kind: Any = pa.int64()
+    for _ in range(DEEPEST):
+        kind = pa.list_(kind)
+    deepest = conformed({"id": [1], "ts": [FINE], "x": pa.nulls(1, kind)}).table
+    assert deduplicate(deepest).table.num_rows == 1
+    with pytest.raises(SourceError, match="column 'x' that is nested more than 64 deep: write it as text"):
+        conformed({"id": [1], "ts": [FINE], "x": pa.nulls(1, pa.list_(kind))})
 
 
 def test_a_doubled_column_is_a_source_error() -> None:

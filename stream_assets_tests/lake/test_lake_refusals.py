@@ -13,7 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stream_assets.errors import LakeError, LakeUnavailable
+from stream_assets.errors import DeclarationError, LakeError, LakeUnavailable
+from stream_assets.events.schema import REJECTED
 from stream_assets.lake.store import Lake
 from stream_assets.testing.partitions import DAY, NOW, WINDOWS, events, ids, publish, stage
 from stream_assets_tests.lake.conftest import lake_in
@@ -109,7 +110,7 @@ def test_a_lake_of_another_format(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_a_start_that_is_no_day(tmp_path: Path) -> None:
-    with pytest.raises(LakeError, match="not a local day"):
+    with pytest.raises(DeclarationError, match="not a local day"):
         Lake.open(tmp_path / "lake", "UTC", NOW, start="2026-03-01T12:00")
     assert not (tmp_path / "lake").exists()
 
@@ -169,6 +170,18 @@ def test_a_disk_that_fills_at_the_ledgers_commit(small_disk: Path) -> None:
         _assert_untouched(lake)
     assert failed
     assert len(ids(lake.read("events", DAY))) == 60
+
+
+def test_a_disk_that_is_full_when_rows_are_rejected(small_disk: Path) -> None:
+    lake = lake_in(small_disk)
+    publish(lake, "events", (WINDOWS[0], events(WINDOWS[0])))
+    raw = pa.array([os.urandom(3000).hex() for _ in range(1000)])
+    rows = pa.table([pa.array(["event_id is null"] * 1000), pa.nulls(1000, REJECTED.types[1]), raw], schema=REJECTED)
+    with pytest.raises(LakeUnavailable, match="make room"):
+        lake.keep_rejected("events", WINDOWS[0], rows)
+    assert [p for p in lake.layout.rejected("events", WINDOWS[0]).rglob("*") if p.is_file()] == []
+    lake.keep_rejected("events", WINDOWS[0], rows.slice(0, 3))
+    assert lake.rejected("events", WINDOWS[0]) == {"event_id is null": 3}
 
 
 def fill(disk: Path, ballast: Path, room: int) -> None:

@@ -33,7 +33,7 @@ class Wrong(Shop):
     ("error", "said"),
     [
         (SourceError("the folder has a link that leads out of it: remove it"), "a link that leads out of it"),
-        (RuntimeError(f"cannot connect to {SECRET}"), "raised RuntimeError (test_bad_neighbours.py, line"),
+        (RuntimeError(f"cannot connect to {SECRET}"), "raised RuntimeError for what has arrived (test_bad_neighbours.py, line"),
     ],
 )
 def test_a_source_that_is_wrong_stops_its_own_stream_alone(world, error, said):
@@ -68,7 +68,7 @@ def test_planned_work_that_is_due_no_more_is_not_said_to_be_made(world):
     w.pipeline.lake.ledger.sources.pause("dashboard", w.now)
     events, made, other = w.pipeline.run_work(work, lease.id)
     assert events.count("published") == other.count("published") == 12
-    assert made.count("failed") == len(made.outcomes) == 12
+    assert made.count("not made") == len(made.failed) == 12
     assert "was not made" in made.outcomes[0].error
     assert w.failures("dashboard") == []
 

@@ -217,7 +217,7 @@ def test_a_row_without_a_usable_time_is_given_in_one_window_that_of_its_neighbou
                 raws: list[Any] = done.rejected.column("raw").to_pylist()
                 for raw in raws:
                     found.setdefault(f"{window.start:%H:%M}", []).append(json.loads(raw)["event_id"])
-                    assert batch.schema.metadata == {PLACE_KEY: window.start.isoformat().encode()}
+                    assert batch.schema.metadata[PLACE_KEY] == window.start.isoformat().encode()
         assert found == {"10:00": ["head"], "10:10": [f"bad{n}" for n in range(5)], "10:40": ["naive"]}
     assert len(read(source)) == 10
 
@@ -308,14 +308,11 @@ def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
         tmp_path / "1.parquet",
     )
     whole = (tmp_path / "1.parquet").read_bytes()
-    for broken in (whole[:-30], whole[:3], b"PAR1" + b"\0" * 300 + b"PAR1"):
+    for broken in (whole[:-30], whole[:3], b"", b"PAR1" + b"\0" * 300 + b"PAR1"):
         (tmp_path / "1.parquet").write_bytes(broken)
         for state in (None, MemoryState()):
             with pytest.raises(SourceError, match=r"1.parquet is no whole Parquet file"):
                 read(FileEvents(str(tmp_path), "parquet"), HOUR, state)
-    (tmp_path / "1.parquet").write_bytes(b"")
-    with pytest.raises(SourceUnavailable, match=r"1.parquet is empty"):
-        read(FileEvents(str(tmp_path), "parquet"))
 
 
 def test_damaged_parquet_pages_are_a_terminal_error(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def files(session: Session, table: str, start: str | None, end: str | None) -> N
     from stream_assets.cli.facts.values import spans
 
     pipeline = session.open()
-    span = session.span(start, end) or session.everything()
+    span = session.span(start, end)
     if table not in pipeline.lake.ledger.tables():
         session.table(table)
         found = []

@@ -24,7 +24,7 @@ def refresh(session: Session, consumer: str, start: str | None, end: str | None)
     if start is not None:
         spans = [pipeline.range(consumer, start, end)]
     else:
-        everything = session.span(None, end) or session.everything()
+        everything = session.span(None, end)
         stale = pipeline.lake.ledger.made_by_other_code(consumer, declared.code, everything.start)
         spans = [s for s in stale.clip(everything) if s]
     return fill_spans(

@@ -50,9 +50,19 @@ def run(session: Session) -> bool:
 
 
 def _notes(pipeline: Any, failed: int) -> list[str]:
-    """What is not done, although nothing of it failed in this call."""
+    """What is not done, although nothing of it failed in this call, and what looks like a mistake."""
+    from stream_assets.cli.facts.sources import is_empty
+
     state = pipeline.state()
     notes: list[str] = []
+    if not pipeline.declarations.consumers:
+        notes.append("no consumer is declared, so days of streams alone are kept: check STREAM_ASSETS_CONSUMERS")
+    for stream in pipeline.declarations.streams:
+        if is_empty(pipeline, stream, state):
+            source = pipeline.site.sources[stream.name].describe()
+            notes.append(
+                f"stream {stream.name}: nothing has come yet, and windows are sealed as empty: are {source} the right ones?"
+            )
     if state.in_flight:
         notes.append(f"{len(state.in_flight)} other piece(s) of work in flight elsewhere: stream-assets status")
     standing = sum(len(known.failures) for known in state.tables.values())

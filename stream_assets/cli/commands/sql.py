@@ -27,7 +27,7 @@ def sql(session: Session, query: str, form: str, start: str | None, end: str | N
     """
     from stream_assets.cli.facts.sql import answer_facts, ask
 
-    answer = ask(session.open(), query, session.span(start, end) or session.everything())
+    answer = ask(session.open(), query, session.span(start, end))
     if form == "csv" and not session.as_json:
         import pyarrow.csv
 

@@ -9,7 +9,13 @@ from stream_assets.cli.session import Session
 
 
 @command("how consumers and streams stand now")
-@click.option("--recent", default=10, show_default=True, help="How many of the newest pieces of work to show.")
+@click.option(
+    "--recent",
+    default=10,
+    type=click.IntRange(min=0),
+    show_default=True,
+    help="How many of the newest pieces of work to show.",
+)
 def status(session: Session, recent: int) -> None:
     """Say how every consumer stands against its promise, what each stream has, and what was done last."""
     from stream_assets.cli.facts.status import status_facts

@@ -23,7 +23,7 @@ def verify(session: Session, table: str | None, start: str | None, end: str | No
     from stream_assets.pipeline.verify import verify as compare
 
     pipeline = session.open()
-    asked = session.span(start, end) or session.everything()
+    asked = session.span(start, end)
     declarations = pipeline.declarations
     if table is None:
         apart = sorted(set(pipeline.lake.ledger.tables()) - set(declarations.tables))

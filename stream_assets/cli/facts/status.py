@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from stream_assets.cli.facts.sources import is_empty, rejected_facts
 from stream_assets.cli.facts.values import at, partitions, seconds, span, spans
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import StreamAssetsError
@@ -106,7 +107,8 @@ def _stream(pipeline: Pipeline, stream: StreamSpec, state: LedgerState) -> dict[
             *(_failure(pipeline, f, "5 min") for f in windows.failures),
             *(_failure(pipeline, f, "day") for f in days.failures),
         ],
-        "rejected_rows": sum(f.current.receipt.rejected for f in files),
+        "is_empty": is_empty(pipeline, stream, state),
+        **rejected_facts(pipeline, stream.name, (f.current.receipt for f in files)),
         "rejected_since": at(since),
     }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from stream_assets.cli.facts.sources import rejected_facts
 from stream_assets.cli.facts.values import partitions
+from stream_assets.pipeline.outcome import State
 
 if TYPE_CHECKING:
     from stream_assets.core.planning import Work
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from stream_assets.pipeline.outcome import Report
     from stream_assets.pipeline.pipeline import Pipeline
 
-STATES = ("published", "unchanged", "confirmed", "delivered by the day", "failed")
+STATES = get_args(State)
 
 
 def work_facts(work: Work, calendar: Calendar) -> dict[str, Any]:
@@ -34,9 +36,18 @@ def report_facts(report: Report, pipeline: Pipeline) -> dict[str, Any]:
         "table": report.table,
         **{state.replace(" ", "_"): report.count(state) for state in STATES},
         "rows": report.rows,
+        **rejected_facts(
+            pipeline, report.table, (o.receipt for o in report.outcomes if o.receipt and o.state == "published")
+        ),
         "failures": [
-            {"key": pipeline.calendar.key(o.span, grain), "error": o.error, "is_transient": o.is_transient}
+            {
+                "key": pipeline.calendar.key(o.span, grain),
+                **partitions(pipeline.calendar, o.span, grain),
+                "error": o.error,
+                "is_transient": o.is_transient,
+            }
             for o in report.failed
+            if o.state == "failed"
         ],
     }
 

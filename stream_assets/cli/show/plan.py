@@ -34,6 +34,6 @@ def show_plan(facts: dict[str, Any], page: Page) -> None:
 
 
 def show_silent(silent: dict[str, str], page: Page) -> None:
-    """Name the sources that did not answer."""
+    """Name the sources that could not be asked."""
     for stream, said in silent.items():
-        page.line(f"stream {stream}: its source did not answer: {said}" if stream else said, "red")
+        page.line(f"stream {stream}: its source cannot be asked: {said}" if stream else said, "red")

@@ -6,7 +6,8 @@ from typing import Any
 
 from stream_assets.cli.show.page import Page
 from stream_assets.cli.show.plan import show_silent
-from stream_assets.cli.show.words import keys, last, many, ranges, when
+from stream_assets.cli.show.words import alike, keys, last, many, ranges, when
+from stream_assets.cli.show.work import show_rejected
 
 MOST_FAILURES = 5
 
@@ -69,14 +70,16 @@ def _troubles(consumer: dict[str, Any], page: Page) -> None:
 
 
 def _failures(name: str, failures: list[dict[str, Any]], page: Page) -> None:
-    for failure in failures[:MOST_FAILURES]:
+    groups = alike(failures)
+    for keys_of, group in groups[:MOST_FAILURES]:
+        failure = group[0]
         again = (
             "paused; stream-assets retry" if failure["is_paused"] else f"tried again at {when(failure['next_try_at'])}"
         )
         tries = many(failure["tries"], "time")
-        page.line(f"{name} {keys(failure)} failed {tries} ({again}): {failure['error']}", "red")
-    if len(failures) > MOST_FAILURES:
-        page.line(f"{name}: and {len(failures) - MOST_FAILURES} more failures", "red")
+        page.line(f"{name} {keys_of} failed {tries} ({again}): {failure['error']}", "red")
+    if len(groups) > MOST_FAILURES:
+        page.line(f"{name}: and {sum(len(g) for _, g in groups[MOST_FAILURES:])} more failures", "red")
 
 
 def _stream(stream: dict[str, Any], page: Page) -> None:
@@ -85,8 +88,11 @@ def _stream(stream: dict[str, Any], page: Page) -> None:
     page.line(
         f"  watermark {when(stream['watermark'])}; days {ranges(stream['days'])}; windows {ranges(stream['windows'])}"
     )
-    if stream["rejected_rows"]:
-        page.line(f"  {many(stream['rejected_rows'], 'row')} rejected since {when(stream['rejected_since'])}", "yellow")
+    if stream["is_empty"]:
+        page.line(
+            f"  nothing has come yet, and windows are sealed as empty: are {stream['source']} the right ones?", "yellow"
+        )
+    show_rejected(stream, f"  since {when(stream['rejected_since'])} ", page)
     for reopened in stream["reopened"][:MOST_FAILURES]:
         page.line(f"  {reopened['table']} {ranges([reopened])} is read again: {reopened['reason']}")
     _failures(stream["stream"], stream["failures"], page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 from stream_assets.core.freshness import compact
@@ -31,6 +32,23 @@ def ranges(spans: list[dict[str, str]], most: int = 3) -> str:
 def keys(item: dict[str, Any]) -> str:
     """Say the partitions of a piece of work: the one key, or first and last."""
     return item["first_key"] if item["first_key"] == item["last_key"] else f"{item['first_key']} to {item['last_key']}"
+
+
+def alike(failures: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Put neighbours that failed for one reason together: one clear sentence, and the partitions that it is about."""
+    groups = [list(group) for _, group in groupby(failures, _reason)]
+    return [(g[0]["first_key"] if len(g) == 1 and keys(g[0]) == g[0]["first_key"] else _from_to(g), g) for g in groups]
+
+
+def _from_to(group: list[dict[str, Any]]) -> str:
+    count = sum(failure["partitions"] for failure in group)
+    return f"{group[0]['first_key']} to {group[-1]['last_key']} ({count:,} partitions)"
+
+
+def _reason(failure: dict[str, Any]) -> tuple[Any, ...]:
+    # A consumer's error names its partition.
+    said = failure["error"].replace(failure["first_key"], "")
+    return said, failure["is_transient"], failure.get("tries"), failure.get("is_paused"), failure.get("next_try_at")
 
 
 def many(count: int, one: str, more: str = "") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from stream_assets.cli.show.page import Page
 from stream_assets.cli.show.plan import show_silent
-from stream_assets.cli.show.words import keys, last, many, when
+from stream_assets.cli.show.words import alike, keys, last, many, when
 
 MOST_FAILURES = 20
 
@@ -20,15 +20,26 @@ def show_done(work: dict[str, Any], page: Page) -> None:
 
 def show_report(report: dict[str, Any], page: Page) -> None:
     """What became of a range of one table."""
-    states = ("published", "unchanged", "confirmed", "delivered_by_the_day", "failed")
+    states = ("published", "unchanged", "confirmed", "delivered_by_the_day", "not_made", "failed")
     counts = [f"{report[state]:,} {state.replace('_', ' ')}" for state in states if report[state]]
     said = ", ".join(counts) or "nothing to do"
     page.line(f"    {report['table']}: {said}, {many(report['rows'], 'row')}", "red" if report["failed"] else "")
-    for failure in report["failures"][:MOST_FAILURES]:
-        again = " (tried again by itself)" if failure["is_transient"] else ""
-        page.line(f"        {failure['key']} failed: {failure['error']}{again}", "red")
-    if len(report["failures"]) > MOST_FAILURES:
-        page.line(f"        and {len(report['failures']) - MOST_FAILURES} more: stream-assets status")
+    show_rejected(report, "        ", page)
+    groups = alike(report["failures"])
+    for keys_of, failures in groups[:MOST_FAILURES]:
+        again = " (tried again by itself)" if failures[0]["is_transient"] else ""
+        page.line(f"        {keys_of} failed: {failures[0]['error']}{again}", "red")
+    if len(groups) > MOST_FAILURES:
+        left = sum(len(failures) for _, failures in groups[MOST_FAILURES:])
+        page.line(f"        and {left} more: stream-assets status")
+
+
+def show_rejected(facts: dict[str, Any], indent: str, page: Page) -> None:
+    """Rows that could not become events: how many, why, and where they are."""
+    if facts["rejected_rows"]:
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in facts["rejected_reasons"].items())
+        rows = many(facts["rejected_rows"], "row")
+        page.line(f"{indent}{rows} rejected: {reasons}; kept in {facts['rejected_in']}", "yellow")
 
 
 def show_run(facts: dict[str, Any], page: Page) -> None:

@@ -173,8 +173,9 @@ class Database:
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in _PASSES:
+                room = "make room there; " if code == sqlite3.SQLITE_FULL else ""
                 raise LakeUnavailable(
-                    f"the ledger {self.path} cannot be used now ({error}): it is tried again"
+                    f"the ledger {self.path} cannot be used now ({error}): {room}it is tried again"
                 ) from error
             if code in _STAYS:
                 raise LakeError(

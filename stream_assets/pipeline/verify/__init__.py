@@ -29,8 +29,12 @@ def verify(
         span: event time `[start, end)` on the 5-minute grid.
         step: called after each day of a stream and each table.
     """
-    observe(site)
     found = Findings(site, span)
+    for stream, said in observe(site).items():
+        if stream in tables:
+            found.add(
+                "source", stream, span, f"its source cannot be asked: {said}", "mend the source, and verify again"
+            )
     grains = site.ledger.tables()
     for name in tables:
         table = site.declarations.tables.get(name)

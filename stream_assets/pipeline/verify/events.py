@@ -10,7 +10,7 @@ from stream_assets.core.declaration import StreamSpec, Table
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import LakeError
+from stream_assets.errors import LakeError, SourceError, SourceUnavailable
 from stream_assets.events.hashing import digest, hash_rows
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
@@ -37,7 +37,7 @@ class Events:
         days = self._lake.ledger.coverage(self._stream.daily)
         there = days if self._table.is_days_of_stream else self._lake.ledger.coverage(self._stream.name) - days
         there = there.clip(self._found.span)
-        for day in [d for span in there for d in self._lake.calendar.days(span)]:
+        for day in dict.fromkeys(d for span in there for d in self._lake.calendar.days(span)):
             self._day(there.clip(day))
             step()
 
@@ -45,11 +45,17 @@ class Events:
         """Compare one day, and once more where its partitions were published again meanwhile."""
         hull = asked.hull
         assert hull is not None
-        found, windows, rows = [], 0, 0
+        found: list[Difference] = []
+        windows = rows = 0
         for _ in range(2):
             before = [(c.span, c.revision) for c in self._lake.ledger.current(self._table.name, hull)]
-            found, windows, rows = self._compare(asked, hull)
             self._counts.queries += 1
+            try:
+                found, windows, rows = self._compare(asked, hull)
+            except (SourceError, SourceUnavailable) as error:
+                said = f"not compared, because the source cannot be read there: {error}"
+                found.append(Difference("source", self._table.name, hull, said, "mend the source, and verify again"))
+                break
             if not found or before == [(c.span, c.revision) for c in self._lake.ledger.current(self._table.name, hull)]:
                 break
         self._counts.windows += windows

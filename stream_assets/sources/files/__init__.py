@@ -35,14 +35,14 @@ class FileEvents:
     A file belongs to the source by its suffix (`SUFFIXES`). Names that begin with `.` or `_` or end in
     `.tmp`, and
     folders of such names, are left alone: write a file under such a name and rename it once it is whole. A
-    link out of the folder is refused.
+    link out of the folder, or to nothing, is a file that cannot be read.
 
     A file may grow, be replaced, or be moved in from elsewhere; it is known by path, size and modification
     time. A change that leaves all three as they were is not noticed. A file that is gone is not missed: what
     was published stays published.
 
     JSON lines: text stays text, also where it looks like a date. CSV: commas, one header line, UTF-8, `""`
-    inside quotes; an empty cell without quotes is null, and nothing else is (`NA` is text). The id and the
+    inside quotes, rows of up to 4 MiB; an empty cell without quotes is null, and nothing else is (`NA` is text). The id and the
     times are always text. Any other column is a number (or `true`/`false`) only if every cell of the file's
     first block (4 MiB) is written as one, without leading zeros, and text otherwise; a later cell that does
     not fit is an error that names it. Say `types` where files would be taken differently.
@@ -105,10 +105,11 @@ class FileEvents:
 
         A line that is no JSON object (or a CSV row with cells missing) stops the reads that include the place
         of the rows around it; a file whose rest cannot be read, those from its last good row to the file's
-        modification time. Reads elsewhere go on without it.
+        modification time. Reads elsewhere go on without it, and without a last line that is not whole yet.
 
         Raises:
-            SourceUnavailable: transient; the last line is not whole yet, or a file went away meanwhile.
+            SourceIncomplete: transient; the last line is not whole yet.
+            SourceUnavailable: transient; a file went away meanwhile.
             SourceError: terminal; no such folder, or a file that cannot be read, named with line and column.
         """
         from stream_assets.sources.files.reading import read

@@ -38,8 +38,6 @@ class Columnar:
 
     def __call__(self, file: Found, *, offset: int, times_only: bool) -> Iterator[Piece]:
         """Yield the file's rows; a `piece.Reader`. `offset` must be 0."""
-        if not file.size:
-            raise SourceUnavailable(f"{file.path} is empty, so it is still being written: try again")
         try:
             with (
                 reading(file),
@@ -84,7 +82,10 @@ class Columnar:
             stats: Any = column.statistics
             if stats is None or not stats.has_min_max or stats.null_count is None or stats.null_count:
                 return None
-            low, high = stats.min, stats.max
+            try:
+                low, high = stats.min, stats.max
+            except (ValueError, OverflowError):  # before the year 1 or after 9999
+                return None
             if isinstance(low, datetime) and isinstance(high, datetime) and low.tzinfo and high.tzinfo:
                 return low, high
         return None

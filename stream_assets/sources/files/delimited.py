@@ -16,8 +16,17 @@ import pyarrow.csv
 from stream_assets.errors import SourceError
 from stream_assets.sources.files.kinds import KINDS, as_kind, misfit
 from stream_assets.sources.files.listing import Found
-from stream_assets.sources.files.opening import Bytes, IncompleteLine, is_gzip, line_of_bad_text, opened, reading
+from stream_assets.sources.files.opening import (
+    Bytes,
+    IncompleteLine,
+    is_gzip,
+    line_at,
+    line_of_bad_text,
+    opened,
+    reading,
+)
 from stream_assets.sources.files.piece import Flaw, Piece
+from stream_assets.sources.files.quotes import QuotedAmid, Quotes
 
 BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 16
@@ -41,20 +50,17 @@ class Delimited:
                 return
             for name in self.declared:
                 if name not in columns:
-                    raise SourceError(f"{file.path} has no column {name!r}, of which types says the type")
+                    raise SourceError(
+                        f"{file.path} has no column {name!r}, of which types= says the type: mend either; there are "
+                        f"{', '.join(map(repr, columns))}"
+                    )
             with opened(file, offset) as stream:
-                source = io.BufferedReader(_Checked(file, header if offset else b"", stream), 1 << 20)
+                checked = _Checked(file, header if offset else b"", stream, offset)
                 wanted = [name for name in self.times if name in columns] if times_only else columns
-                yield from self._pieces(file, source, columns, wanted, from_start=not offset)
+                yield from self._pieces(file, checked, columns, wanted, from_start=not offset)
 
     def _pieces(
-        self,
-        file: Found,
-        source: io.BufferedReader[_Checked],
-        columns: list[str],
-        wanted: list[str],
-        *,
-        from_start: bool,
+        self, file: Found, checked: _Checked, columns: list[str], wanted: list[str], *, from_start: bool
     ) -> Iterator[Piece]:
         wrong: list[tuple[int, str]] = []
 
@@ -63,9 +69,11 @@ class Delimited:
             return "skip"
 
         rows = 2  # The header is row 1.
+        told = 0
+        waiting: tuple[pa.RecordBatch, tuple[Flaw, ...], int] | None = None
         try:
             batches = pyarrow.csv.open_csv(
-                source,
+                io.BufferedReader(checked, 1 << 20),
                 # Row numbers are told only without threads.
                 read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
                 parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
@@ -77,40 +85,45 @@ class Delimited:
                     null_values=[""],
                 ),
             )
-            told = 0
-            for batch in batches:
+            for batch in filter(len, batches):
+                if waiting:
+                    yield self._piece(file, *waiting)
                 flaws: list[Flaw] = []
                 while told < len(wrong) and wrong[told][0] - rows - len(flaws) < batch.num_rows:
                     flaws.append(self._flaw(file, wrong[told], wrong[told][0] - rows - len(flaws), from_start))
                     told += 1
-                yield Piece(self._typed(file, batch, rows), tuple(flaws))
+                waiting = batch, tuple(flaws), rows
                 rows += batch.num_rows + len(flaws)
-            cut_short = len(wrong) > told and _is_open_ended(file)
-            if rest := wrong[told : len(wrong) - cut_short]:
-                yield Piece(pa.table({}), tuple(self._flaw(file, row, 0, from_start) for row in rest))
-            if cut_short:
-                raise IncompleteLine(
-                    f"the last line of {file.path} is not whole, so it is still being written: wait for its "
-                    "newline, or end the line if nobody writes there any more",
-                    whole=_last_line_end(file),
-                )
-        except pa.ArrowInvalid as error:
-            raise SourceError(
-                f"{file.path}: {error}: mend it, or rename it so that it begins with '_' to go on without it"
-            ) from error
+        except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            raise _unreadable(file, str(error)) from error
+        # The row with a quote that is not closed has swallowed all that follows.
+        is_swallowed = checked.opened_at is not None
+        is_cut_short = len(wrong) > told and (is_swallowed or _is_open_ended(file))
+        if waiting:
+            batch, flaws_of_batch, first = waiting
+            whole = len(batch) - (is_swallowed and not is_cut_short)
+            yield self._piece(file, batch.slice(0, whole), flaws_of_batch, first)
+        if rest := wrong[told : len(wrong) - is_cut_short]:
+            yield Piece(pa.table({}), tuple(self._flaw(file, row, 0, from_start) for row in rest))
+        if is_swallowed:
+            raise checked.not_closed()
+        if is_cut_short:
+            raise IncompleteLine(
+                f"the last line of {file.path} is not whole, so it is still being written: wait for its "
+                "newline, or end the line if nobody writes there any more",
+                whole=_last_line_end(file),
+            )
 
     @staticmethod
     def _flaw(file: Found, row: tuple[int, str], before: int, from_start: bool) -> Flaw:
         where = f"row {row[0]}" if from_start else "one of the last rows"
         return Flaw(before, f"{file.path}: {where} {row[1]}: mend or remove it")
 
-    def _typed(self, file: Found, batch: pa.RecordBatch, first: int) -> pa.Table:
-        return pa.table(
-            {
-                name: self._column(file, name, batch.column(place), first)
-                for place, name in enumerate(batch.schema.names)
-            }
-        )
+    def _piece(self, file: Found, batch: pa.RecordBatch, flaws: tuple[Flaw, ...], first: int) -> Piece:
+        columns = {
+            name: self._column(file, name, batch.column(place), first) for place, name in enumerate(batch.schema.names)
+        }
+        return Piece(pa.table(columns), flaws)
 
     def _column(self, file: Found, name: str, cells: Any, first: int) -> Any:
         kind = self.kinds.get(name)
@@ -140,47 +153,95 @@ class Delimited:
 
 
 def _header(file: Found) -> tuple[bytes, list[str]]:
-    """Return the header line as it stands, newline included, and its names; nothing for an empty file."""
+    """Return the header as it stands, newline included, and its names; nothing for an empty file."""
     with opened(file) as stream:
         raw = stream.readline(_HEADER_BYTES)
+        while raw in (b"\n", b"\r\n"):
+            raw = stream.readline(_HEADER_BYTES)
+        while raw.count(b'"') % 2 and (more := stream.readline(_HEADER_BYTES)) and len(raw) < _HEADER_BYTES:
+            raw += more
     if not raw:
         return b"", []
+    if len(raw) >= _HEADER_BYTES:
+        raise SourceError(f"{file.path} has a header of more than {_HEADER_BYTES >> 10} KiB: is it CSV, with a header?")
     if not raw.endswith(b"\n"):
+        if b"\r" in raw[:-1]:
+            raise SourceError(f"{file.path} ends its lines with CR alone: write LF, or CR and LF")
         raise IncompleteLine(f"the header of {file.path} is not whole: wait for its newline, or end the line", whole=0)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(f"{file.path}: line 1 is not UTF-8: write the file again in UTF-8") from error
-    names = next(csv.reader([text]))
+    names = next(csv.reader(io.StringIO(text, newline="")))
     doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if doubled:
         raise SourceError(f"{file.path} has the column {doubled[0]!r} twice: rename one of them")
     return raw, names
 
 
-class _Checked(io.RawIOBase):
-    """The header where the stream lacks it, and the stream; raises where it is not UTF-8."""
+def _unreadable(file: Found, said: str) -> SourceError:
+    if "straddling" in said:
+        said = f"a row has more than {BLOCK_BYTES >> 20} MiB; is a quote not closed?"
+    return SourceError(f"{file.path}: {said}: mend it, or rename it so that it begins with '_' to go on without it")
 
-    def __init__(self, file: Found, head: bytes, stream: Bytes) -> None:
-        self._file, self._head, self._stream = file, head, stream
+
+class _Checked(io.RawIOBase):
+    """The header where the stream lacks it, and the stream; raises where it is not UTF-8, or a quote is amid a cell.
+
+    Attributes:
+        opened_at: byte of the file where a quote opens that is not closed so far.
+    """
+
+    def __init__(self, file: Found, head: bytes, stream: Bytes, offset: int) -> None:
+        self._file, self._head, self._stream, self._offset = file, head, stream, offset
         self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._quotes = Quotes()
+
+    @property
+    def opened_at(self) -> int | None:
+        opened = self._quotes.opened_at
+        return None if opened is None else self._offset + opened
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        chunk = self._head[: len(buffer)] or self._stream.read(len(buffer))
-        self._head = self._head[len(chunk) :]
+        if self._head:
+            chunk, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        else:
+            chunk = self._stream.read(len(buffer))
+            self._check(chunk)
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def _check(self, chunk: bytes) -> None:
         try:
             if not chunk.isascii() or self._decoder.getstate()[0] or not chunk:
                 self._decoder.decode(chunk, final=not chunk)
+            self._quotes.feed(chunk)
         except UnicodeDecodeError:
             raise SourceError(
                 f"{self._file.path}: line {line_of_bad_text(self._file)} is not UTF-8: mend the file, or "
                 "rename it so that it begins with '_' to go on without it"
             ) from None
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        except QuotedAmid as error:
+            raise SourceError(
+                f"{self._file.path}: line {line_at(self._file, self._offset + error.place)} has a quote amid a cell: "
+                "close the one before it, or write two for one"
+            ) from None
+
+    def not_closed(self) -> SourceError | IncompleteLine:
+        """Return the error of a quote that is open at the end: of a compressed file, which nobody appends to, terminal."""
+        assert self.opened_at is not None
+        said = f"{self._file.path}: a quote in line {line_at(self._file, self.opened_at)} is not closed"
+        if is_gzip(self._file):
+            return SourceError(f"{said}: close it, or rename the file so that it begins with '_' to go on without it")
+        whole = _last_line_end(self._file)
+        # Where the row began is known only if the quote opens in the last line.
+        return IncompleteLine(
+            f"{said}, so the row is still being written: wait, or close it if nobody writes there any more",
+            whole=whole if whole <= self.opened_at else 0,
+        )
 
 
 def _is_open_ended(file: Found) -> bool:

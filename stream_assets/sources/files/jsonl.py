@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from stream_assets.errors import SourceError
+from stream_assets.events.schema import DEEPEST
 from stream_assets.sources.files.listing import Found
 from stream_assets.sources.files.opening import Bytes, IncompleteLine, opened, reading
 from stream_assets.sources.files.piece import Flaw, Piece
@@ -25,6 +26,8 @@ from stream_assets.sources.files.piece import Flaw, Piece
 BLOCK_BYTES = 8 << 20
 _LONGEST_LINE = 64 << 20
 _PARSED_AT_ONCE = 1 << 20
+_DEEP = (b"]" * DEEPEST, b"}" * DEEPEST, b"]}" * (DEEPEST // 2), b"}]" * (DEEPEST // 2))
+"""How values end that are nested too deep: looked for in all bytes, because the parser would run out of stack."""
 
 
 @dataclass(slots=True)
@@ -47,7 +50,7 @@ class JsonLines:
         line, done = 1, offset
         with reading(file), opened(file, offset) as stream:
             for block in _blocks(stream, file):
-                if not block.endswith(b"\n") and not _is_object(block[block.rfind(b"\n") + 1 :]):
+                if not block.endswith(b"\n") and not _is_json(block[block.rfind(b"\n") + 1 :]):
                     cut = block.rfind(b"\n") + 1
                     if cut:
                         yield self._piece(file, block[:cut], line, block.count(b"\n"), times_only)
@@ -67,10 +70,11 @@ class JsonLines:
         try:
             if not block.isascii():
                 block.decode()
-            table = self._table(block, times_only)
-            if table.num_rows == newlines + (not block.endswith(b"\n")) or table.num_rows == _lines(block):
-                self._check_id(file, table)
-                return Piece(table)
+            if not _is_deep(block):
+                table = self._table(block, times_only)
+                if table.num_rows == newlines + (not block.endswith(b"\n")) or table.num_rows == _lines(block):
+                    self._check_id(file, table)
+                    return Piece(table)
         except (UnicodeDecodeError, pa.ArrowInvalid):
             pass
         return self._line_by_line(file, block, line, times_only)
@@ -83,27 +87,32 @@ class JsonLines:
         for number, line in enumerate(block.split(b"\n"), first):
             if not line.strip():
                 continue
-            try:
-                value = json.loads(line.decode())
-                wrong = None if isinstance(value, dict) else "is JSON, but no object"
-            except UnicodeDecodeError:
-                wrong = "is not UTF-8"
-            except (ValueError, RecursionError) as error:
-                wrong = f"is not JSON ({error})"
+            wrong = _wrong(line)
             if wrong is None:
                 good.append(line)
             else:
-                flaws.append(Flaw(len(good), f"{file.path}: line {number} {wrong}: mend or remove it"))
+                what_next = "mend or remove it (a file holds one object a line)"
+                flaws.append(Flaw(len(good), f"{file.path}: line {number} {wrong}: {what_next}"))
         if not good:
             return Piece(pa.table({}), tuple(flaws))
         try:
             table = self._table(b"\n".join(good) + b"\n", times_only)
-        except pa.ArrowInvalid as error:
-            raise SourceError(_why(file, str(error), first, last)) from error
+        except pa.ArrowInvalid:
+            # A time that is no text is one row's fault, and rejected with it; other columns have one type.
+            try:
+                table = self._table(b"\n".join(map(self._times_as_text, good)) + b"\n", times_only)
+            except pa.ArrowInvalid as error:
+                raise SourceError(_why(file, str(error), first, last)) from error
         if table.num_rows != len(good):
             raise SourceError(f"{file.path}: lines {first} to {last} do not hold one object each: write one a line")
         self._check_id(file, table)
         return Piece(table, tuple(flaws))
+
+    def _times_as_text(self, line: bytes) -> bytes:
+        """Return the object with its times as text, so that one that is a number is no other type than the rest."""
+        value: dict[str, Any] = json.loads(line)
+        wrong = {n: json.dumps(value[n]) for n in self.times if not isinstance(value.get(n), str | None)}
+        return json.dumps(value | wrong).encode() if wrong else line
 
     def _table(self, block: bytes, times_only: bool) -> pa.Table:
         if not block.strip():
@@ -133,16 +142,18 @@ class JsonLines:
             self.text |= dates
             known = known | dates
 
-    @staticmethod
-    def _parse_as(block: bytes, known: dict[str, pa.DataType], *, ignore: bool) -> pa.Table:
-        return pyarrow.json.read_json(
-            io.BytesIO(block),
-            read_options=pyarrow.json.ReadOptions(block_size=max(_PARSED_AT_ONCE, len(block) // 8)),
-            parse_options=pyarrow.json.ParseOptions(
-                explicit_schema=pa.schema(list(known.items())) if known else None,
-                unexpected_field_behavior="ignore" if ignore else "infer",
-            ),
+    def _parse_as(self, block: bytes, known: dict[str, pa.DataType], *, ignore: bool) -> pa.Table:
+        options = pyarrow.json.ParseOptions(
+            explicit_schema=pa.schema(list(known.items())) if known else None,
+            unexpected_field_behavior="ignore" if ignore else "infer",
         )
+        try:
+            return _read_json(block, max(_PARSED_AT_ONCE, len(block) // 8), options)
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error):
+                raise
+            # A line is longer than what is parsed at once.
+            return _read_json(block, len(block) + 1, options)
 
     def _check_id(self, file: Found, table: pa.Table) -> None:
         place = table.schema.get_field_index(self.id)
@@ -151,6 +162,12 @@ class JsonLines:
                 f"{file.path}: column {self.id!r} has numbers with a fraction or of more than 64 bits, which "
                 "are no exact ids: write ids as text"
             )
+
+
+def _read_json(block: bytes, at_once: int, options: pyarrow.json.ParseOptions) -> pa.Table:
+    return pyarrow.json.read_json(
+        io.BytesIO(block), read_options=pyarrow.json.ReadOptions(block_size=at_once), parse_options=options
+    )
 
 
 def _blocks(stream: Bytes, file: Found) -> Iterator[bytes]:
@@ -178,11 +195,44 @@ def _lines(block: bytes) -> int:
     return sum(1 for line in block.split(b"\n") if line.strip())
 
 
-def _is_object(line: bytes) -> bool:
+def _is_json(line: bytes) -> bool:
+    """Whether a line is whole: an object that was cut short is no JSON."""
+    if not line.strip():
+        return True
     try:
-        return not line.strip() or isinstance(json.loads(line.decode()), dict)
-    except (ValueError, RecursionError):
+        json.loads(line.decode("utf-8-sig"))
+    except RecursionError:
+        return True
+    except ValueError:
         return False
+    return True
+
+
+def _is_deep(text: bytes) -> bool:
+    return any(end in text for end in _DEEP)
+
+
+def _wrong(line: bytes) -> str | None:
+    """Say why a line is no object that can be read; None where it is one."""
+    if _is_deep(line):
+        return f"is nested more than {DEEPEST} levels deep"
+    try:
+        value = json.loads(line.decode(), object_pairs_hook=_keys_once)
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+    except json.JSONDecodeError as error:
+        return f"is not JSON ({error.msg} at character {error.colno})"
+    except (ValueError, RecursionError) as error:
+        return f"is not JSON ({error})"
+    return None if isinstance(value, dict) else "is JSON, but no object"
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} is there twice")
+    return found
 
 
 def _is_null(table: pa.Table, name: str) -> bool:

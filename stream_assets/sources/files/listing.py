@@ -15,15 +15,23 @@ from stream_assets.sources.protocol import FileFact, FileVersion, SourceState
 if TYPE_CHECKING:
     from stream_assets.sources.files import FileEvents
 
+_LAKE = "_lake.json"
+"""What lies in the root of every lake (`lake.layout`, which sources never import)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file as it was when the folder was listed; `name` is relative to the folder, with `/`."""
+    """A file as it was when the folder was listed; `name` is relative to the folder, with `/`.
+
+    Attributes:
+        problem: why it cannot be opened; it is read as a file of which nothing can be, and stops no more than that.
+    """
 
     folder: Path
     name: str
     size: int
     mtime_ns: int
+    problem: str = ""
 
     @property
     def path(self) -> Path:
@@ -44,8 +52,7 @@ def list_files(source: FileEvents, state: SourceState | None) -> list[Found]:
 
     Raises:
         SourceUnavailable: transient; a folder that was there is missing, or changes while it is listed.
-        SourceError: terminal; no such folder, not readable, a link out of it, or files of other suffixes
-        alone.
+        SourceError: terminal; no such folder, not readable, a lake, or files of other suffixes alone.
     """
     root = source.folder
     if not root.is_dir():
@@ -59,14 +66,12 @@ def list_files(source: FileEvents, state: SourceState | None) -> list[Found]:
     found: dict[str, Found] = {}
     others = 0
     try:
-        for name, entry in _walk(root, real, ""):
-            if not name.lower().endswith(suffixes):
+        for name, entry in _walk(root, ""):
+            file = _found(name, entry, root, real, is_ours=name.lower().endswith(suffixes))
+            if file is None:
                 others += 1
-                continue
-            stat = entry.stat()
-            file = Found(root, name, stat.st_size, stat.st_mtime_ns)
-            # A link and its target in the folder are one file.
-            if entry.is_symlink():
+            elif entry.is_symlink() and not file.problem:
+                # A link and its target in the folder are one file.
                 found.setdefault(file.path.resolve().relative_to(real).as_posix(), file)
             else:
                 found[name] = file
@@ -78,29 +83,53 @@ def list_files(source: FileEvents, state: SourceState | None) -> list[Found]:
         raise SourceUnavailable(f"{root} cannot be listed: {error.strerror}") from error
     if others and not found:
         raise SourceError(
-            f"{root} has {others} files, none of which ends in {', '.join(suffixes)}: is the format "
+            f"{root} has files ({others}), none of which ends in {', '.join(suffixes)}: is the format "
             f"{source.format!r} right?"
         )
     return sorted(found.values(), key=lambda file: file.name)
 
 
-def _walk(folder: Path, root: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield what is no folder; folders that links point at are listed where they stand."""
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
+    if any(entry.name == _LAKE for entry in listed):
+        raise SourceError(
+            f"{folder} is a lake, whose files are no new events: the source's files belong into another folder"
+        )
     for entry in listed:
         if entry.name.startswith((".", "_")) or entry.name.endswith(".tmp"):
             continue
-        if entry.is_symlink():
-            target = Path(entry.path).resolve()
-            if not target.is_relative_to(root):
-                raise SourceError(
-                    f"{entry.path} is a link out of the source's folder, to {target}: copy or move the file "
-                    "there, or rename the link so that it begins with '_'"
-                )
-            # A linked folder inside is listed where it stands.
-            if entry.is_dir():
-                continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), root, f"{prefix}{entry.name}/")
-        elif entry.is_file():
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
+        else:
             yield f"{prefix}{entry.name}", entry
+
+
+def _found(name: str, entry: os.DirEntry[str], root: Path, real: Path, *, is_ours: bool) -> Found | None:
+    """Return a file, or what should be one; None for what is none of the source's."""
+    problem = _problem(entry, real, is_ours=is_ours)
+    if not problem and (not is_ours or entry.is_dir()):
+        return None
+    stat = entry.stat(follow_symlinks=not problem)
+    # What is remembered of a file has its name, and that is text.
+    known_as = name.encode(errors="backslashreplace").decode()
+    return Found(root, known_as, stat.st_size, stat.st_mtime_ns, problem)
+
+
+def _problem(entry: os.DirEntry[str], root: Path, *, is_ours: bool) -> str:
+    if entry.is_symlink():
+        # Path.resolve() raises where links go round in a circle.
+        target = Path(os.path.realpath(entry.path))
+        if not target.is_relative_to(root):
+            return (
+                f"{entry.path} is a link out of the source's folder, to {target}: copy or move the file there, or rename "
+                "the link so that it begins with '_'"
+            )
+        if is_ours and not target.exists():
+            return f"{entry.path} is a link to {target}, which is not there: put it back, or remove the link"
+    elif is_ours and not entry.is_file():
+        return f"{entry.path} is no regular file: replace it by one, or remove it"
+    if is_ours and not entry.path.isascii() and entry.path != entry.path.encode(errors="replace").decode():
+        return f"{entry.path} has a name that is not UTF-8: rename it"
+    return ""

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from stream_assets.errors import SourceError, SourceUnavailable
+from stream_assets.errors import SourceError, SourceIncomplete, SourceUnavailable
 from stream_assets.sources.files.listing import Found
 
 Bytes = io.BufferedReader | gzip.GzipFile
@@ -18,7 +18,7 @@ Bytes = io.BufferedReader | gzip.GzipFile
 _MARK_BYTES = 4096
 
 
-class IncompleteLine(SourceUnavailable):
+class IncompleteLine(SourceIncomplete):
     """The last line of a file is not whole; `whole` bytes before it are."""
 
     def __init__(self, message: str, whole: int) -> None:
@@ -29,6 +29,8 @@ class IncompleteLine(SourceUnavailable):
 @contextmanager
 def reading(file: Found) -> Generator[None]:
     """Turn the errors of the operating system and of gzip into ours, naming the file."""
+    if file.problem:
+        raise SourceError(file.problem)
     try:
         yield
     except FileNotFoundError as error:
@@ -66,11 +68,24 @@ def mark(file: Found, size: int) -> str:
     if is_gzip(file) or size <= 0:
         return ""
     digest = hashlib.blake2b(digest_size=16)
-    with reading(file), file.path.open("rb") as stream:
-        digest.update(stream.read(min(size, _MARK_BYTES)))
-        stream.seek(max(0, size - _MARK_BYTES))
-        digest.update(stream.read(min(size, _MARK_BYTES)))
+    try:
+        with reading(file), file.path.open("rb") as stream:
+            digest.update(stream.read(min(size, _MARK_BYTES)))
+            stream.seek(max(0, size - _MARK_BYTES))
+            digest.update(stream.read(min(size, _MARK_BYTES)))
+    except SourceError:
+        return ""
     return digest.hexdigest()
+
+
+def line_at(file: Found, place: int) -> int:
+    """Return the number of the line that holds byte `place` of the uncompressed text, from 1."""
+    line = 1
+    with reading(file), opened(file) as stream:
+        while place > 0 and (chunk := stream.read(min(place, 1 << 20))):
+            line += chunk.count(b"\n")
+            place -= len(chunk)
+    return line
 
 
 def line_of_bad_text(file: Found) -> int | None:

@@ -26,6 +26,9 @@ _MICROSECOND = timedelta(microseconds=1)
 _GRID_US = GRID // _MICROSECOND
 _MOST_WITHOUT_TIME = 1_000_000
 
+# Later ones have no window: datetime ends with the year 9999.
+_LAST = (datetime.max.replace(tzinfo=EPOCH.tzinfo) - EPOCH - GRID) // _MICROSECOND
+
 Micros = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -148,7 +151,7 @@ class Placing:
         inside = (times >= 0) & (times <= self._latest)
         usable = readable & inside
         sound = usable & zoned
-        later = times[readable & (times > self._latest)]
+        later = times[readable & (times > self._latest) & (times < _LAST)]
         return times, usable, None if sound.all() else sound, intervals_of(np.unique(later // _GRID_US))
 
 

@@ -29,7 +29,7 @@ from stream_assets.sources.files.placing import (
     intervals_of,
     micros,
 )
-from stream_assets.sources.protocol import PLACE_KEY, FileFact
+from stream_assets.sources.protocol import ORIGIN_KEY, PLACE_KEY, FileFact
 
 if TYPE_CHECKING:
     from stream_assets.sources.files import FileEvents
@@ -98,11 +98,10 @@ class Scan:
         columns = [self._source.id, self._source.time]
         try:
             for placed in self._placed(reader, window, times_only=False):
-                yield from _rows_of(placed, window, columns)
+                yield from _rows_of(placed, window, columns, self._file)
         except IncompleteLine as error:
             self._whole = error.whole
-            # By the declared lateness what is still being written is newer than this, or is a late event.
-            if self._high is None or instant(self._high) - self._source.lateness < window.end:
+            if self._being_written().overlaps(window):
                 raise
         except SourceError as error:
             self._give_up(error)
@@ -201,13 +200,13 @@ class Scan:
             self._high = high if self._high is None else max(high, self._high)
 
     def _close_flaws(self, after: int | None, window: TimeWindow | None) -> None:
-        """A flaw may hide an event of the windows from the row before it to the row after it."""
+        """A flaw may hide events of the windows from the row before it to the row after it, or to the file's change."""
         for message, before in self._flaws:
-            ends = [end for end in (before, after) if end is not None]
-            if ends:
-                span = TimeWindow(floor_to_grid(instant(min(ends))), floor_to_grid(instant(max(ends))) + GRID)
-            else:
+            if after is None:
                 span = self._rest()
+            else:
+                ends = [end for end in (before, after) if end is not None]
+                span = TimeWindow(floor_to_grid(instant(min(ends))), floor_to_grid(instant(max(ends))) + GRID)
             self._broken |= Intervals.of(span)
             self._errors.append(message)
             if window is not None and span.overlaps(window):
@@ -223,7 +222,17 @@ class Scan:
 
     def _rest(self) -> TimeWindow:
         """Where what was not read may have events: from the last row to when the file was last written."""
-        start = EPOCH if self._last is None else floor_to_grid(instant(self._last))
+        return self._until_changed(EPOCH if self._last is None else floor_to_grid(instant(self._last)))
+
+    def _being_written(self) -> TimeWindow:
+        """Where a last line that is not whole may have its event.
+
+        By the declared lateness it is not much older than the newest row, or it is a late event; and whoever wrote it
+        did so at the file's last change. A line that nobody will end must not stop all later windows.
+        """
+        return self._until_changed(EPOCH if self._high is None else instant(self._high) - self._source.lateness)
+
+    def _until_changed(self, start: datetime) -> TimeWindow:
         return TimeWindow(start, max(floor_to_grid(_changed(self._file)), start) + GRID)
 
 
@@ -231,9 +240,10 @@ def _changed(file: Found) -> datetime:
     return EPOCH + timedelta(microseconds=file.mtime_ns // 1000)
 
 
-def _rows_of(placed: Placed, window: TimeWindow, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _rows_of(placed: Placed, window: TimeWindow, columns: list[str], file: Found) -> Iterator[pa.RecordBatch]:
     """Yield the rows of `window`; apart, with their window, those that will be rejected for their time."""
-    table, places = placed.table, placed.places
+    origin = {ORIGIN_KEY: str(file.path).encode(errors="replace")}
+    table, places = placed.table.replace_schema_metadata(origin), placed.places
     for name in columns:
         if name not in table.schema.names:
             table = table.append_column(name, pa.nulls(table.num_rows))
@@ -246,7 +256,7 @@ def _rows_of(placed: Placed, window: TimeWindow, columns: list[str]) -> Iterator
     for number in np.unique(places[unsound] // _GRID_US):
         start = EPOCH + int(number) * GRID
         rows = _picked(table, unsound & (places // _GRID_US == number))
-        metadata = {PLACE_KEY: start.isoformat().encode()}
+        metadata = origin | {PLACE_KEY: start.isoformat().encode()}
         yield from rows.replace_schema_metadata(metadata).to_batches()
 
 
