@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from stream_assets.core.window import TimeWindow
 from stream_assets.defs.names import Names
+from stream_assets.defs.runless import materialization
 from stream_assets.errors import DeclarationError, StreamAssetsError, UsageError
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ def adopt(
         for current in _newest_first(pipeline, table):
             partition = pipeline.calendar.key(current.span, table.grain)
             if partition not in known:
-                instance.report_runless_asset_event(
-                    dg.AssetMaterialization(key, partition=partition, metadata=_facts(pipeline, current))
-                )
+                instance.report_runless_asset_event(materialization(pipeline, key, current))
                 reported[table.name] += 1
                 progress(table.name, reported[table.name])
     return reported
@@ -79,20 +78,6 @@ def _newest_first(pipeline: Pipeline, table: Table) -> Iterator[Current]:
         # A day that the step cuts belongs to the step that it begins in.
         yield from (c for c in reversed(found) if c.span.start >= start)
         end = start
-
-
-def _facts(pipeline: Pipeline, current: Current) -> dict[str, Any]:
-    receipt = current.receipt
-    return {
-        "state": "adopted",
-        "dagster/row_count": current.rows,
-        "revision": current.revision,
-        "digest": str(current.digest),
-        "complete_through": receipt.complete_through.isoformat(),
-        "missing": str(receipt.missing),
-        "published": current.committed_at.isoformat(),
-        "path": dg.MetadataValue.path(str(pipeline.lake.layout.root / current.file)),
-    }
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from stream_assets.core.planning import HEAL, Plan, Work
 from stream_assets.core.planning.decision import decide
 from stream_assets.defs.assets import Open
 from stream_assets.defs.checks import evaluations, sums
-from stream_assets.defs.lost import end_lost_runs, follow_runs
+from stream_assets.defs.lost import end_lost_runs, follow_runs, report_untold
 from stream_assets.defs.names import Names, lake_tag, run_tags
 from stream_assets.defs.switches import Switches
 from stream_assets.errors import TransientError
@@ -109,6 +109,7 @@ class _Automations:
         if automation == HEAL:
             cursor, checks = _checks(pipeline, self.names, context.cursor)
             lost += end_lost_runs(context.instance, pipeline)
+            lost += report_untold(context.instance, pipeline, self.names)
         says = "; ".join([says, *lost])
         if runs or lost:
             # A skip's reason is kept with its tick: logging it too would leave one file a tick, which nobody purges.

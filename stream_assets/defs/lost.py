@@ -1,18 +1,23 @@
 """Runs and work that lost each other, because a process was stopped between two lines.
 
 A run whose process is gone would hold its place in the queue for ever, as Dagster's default launcher never asks. Work
-whose run has ended would count as in flight until its lease expires.
+whose run has ended would count as in flight until its lease expires. What a run published and was stopped before it
+said so would stand as failed in Dagster, beside the sealed file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from stream_assets.core.planning import HEAL
-from stream_assets.defs.names import RUN_KEY, WORK_TAG, lake_tag
+from stream_assets.core.window import TimeWindow
+from stream_assets.defs.names import RANGE_END, RANGE_START, RUN_KEY, WORK_TAG, Names, lake_tag
+from stream_assets.defs.runless import materialization
 
 if TYPE_CHECKING:
     from stream_assets.pipeline import Pipeline
@@ -24,6 +29,12 @@ PATIENCE = timedelta(hours=1)
 
 AWAKE = timedelta(minutes=2)
 
+NEWEST_STOPPED = 20
+"""How many of the newest runs that failed or were stopped are looked at."""
+AT_ONCE = 300
+"""How many partitions are reported in one look: Dagster takes some 40 ms for each, and gives a look a minute."""
+TOLD_TAG = "stream_assets/told"
+STOPPED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
@@ -50,6 +61,38 @@ def follow_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]:
         else:
             work.keep(id, now)
     return said
+
+
+def report_untold(instance: dg.DagsterInstance, pipeline: Pipeline, names: Names) -> list[str]:
+    """Report the partitions that runs published and did not come to report, and say so; a run is looked at until done."""
+    said: list[str] = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=STOPPED), limit=NEWEST_STOPPED):
+        if TOLD_TAG in run.tags or not _is_of(run, pipeline):
+            continue
+        untold = list(islice(_untold(instance, pipeline, names, run), AT_ONCE))
+        for materialized in untold:
+            instance.report_runless_asset_event(materialized)
+        if len(untold) < AT_ONCE:
+            instance.add_run_tags(run.run_id, {TOLD_TAG: "yes"})
+        if untold:
+            said.append(f"run {run.run_id[:8]} was stopped before it reported {len(untold)} partitions: now they are")
+    return said
+
+
+def _untold(
+    instance: dg.DagsterInstance, pipeline: Pipeline, names: Names, run: dg.DagsterRun
+) -> Iterator[dg.AssetMaterialization]:
+    log = instance.event_log_storage
+    for table in pipeline.declarations.tables.values():
+        key = names.key(table.name)
+        if key not in (run.asset_selection or ()):
+            continue
+        tried = log.get_latest_asset_partition_materialization_attempts_without_materializations(key)
+        marked = {partition for partition, (run_id, _) in tried.items() if run_id == run.run_id}
+        first, last = (pipeline.calendar.parse_key(run.tags[tag], table.grain) for tag in (RANGE_START, RANGE_END))
+        for current in pipeline.lake.ledger.current(table.name, TimeWindow(first.start, last.end)):
+            if current.receipt.run_id == run.run_id and pipeline.calendar.key(current.span, table.grain) in marked:
+                yield materialization(pipeline, key, current)
 
 
 def end_lost_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]:

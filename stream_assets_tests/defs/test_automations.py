@@ -14,6 +14,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -466,3 +467,21 @@ def test_days_that_settle_a_day_later_have_a_turn(hosted: Hosted) -> None:
     host = hosted(orders, source=slow)
     (daily,) = [s for s in host.definitions.schedules or () if s.name == "daily"]
     assert daily.cron_schedule == "5 0 * * *"
+
+
+def test_what_a_stopped_run_published_and_did_not_report_is_reported(
+    hosted: Hosted, instance: dg.DagsterInstance
+) -> None:
+    host = hosted(orders)
+    request = host.tick("every_5_min").requests[0]
+    tags = {**request.tags, RUN_KEY: str(request.run_key)}
+    with patch("stream_assets.defs.assets.facts", side_effect=DagsterExecutionInterruptedError):
+        host.execute(["events", "orders"], tags)
+    (run,) = instance.get_runs()
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert len(host.sealed("events")) == 7
+    assert not host.materialized("events")
+    assert f"run {run.run_id[:8]} was stopped before it reported 7 partitions" in str(host.tick("heal").said)
+    assert host.materialized("events") == set(host.sealed("events"))
+    assert not host.materialized("orders")
+    assert "was stopped" not in str(host.tick("heal").said)
