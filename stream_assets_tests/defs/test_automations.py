@@ -14,19 +14,16 @@ import dagster as dg
 import pandas as pd
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteInstigatorOrigin,
     RemoteRepositoryOrigin,
 )
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
-from dagster._core.test_utils import create_run_for_test
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from stream_assets import consumer
-from stream_assets.core.window import TimeWindow
-from stream_assets.defs.names import PRIORITY, RANGE_END, RANGE_START, RUN_KEY, RUN_RETRIES, WHY_TAG, WORK_TAG
+from stream_assets.defs.names import PRIORITY, RANGE_END, RANGE_START, RUN_RETRIES, WHY_TAG
 from stream_assets.errors import LakeUnavailable, SourceUnavailable
 from stream_assets.sources.synthetic import SyntheticEvents
 from stream_assets.testing import SettableClock
@@ -239,6 +236,13 @@ def test_a_new_lake_and_an_old_instance_share_no_run_key(hosted: Hosted) -> None
     assert keys[0].split(":")[1:] == keys[1].split(":")[1:]
 
 
+def test_days_that_settle_a_day_later_have_a_turn(hosted: Hosted) -> None:
+    slow = SyntheticEvents(rate=0.05, lateness=timedelta(hours=24))
+    host = hosted(orders, source=slow)
+    (daily,) = [s for s in host.definitions.schedules or () if s.name == "daily"]
+    assert daily.cron_schedule == "5 0 * * *"
+
+
 # Stopping.
 
 
@@ -403,85 +407,3 @@ def test_a_broken_promise_is_recorded_at_the_tick_that_sees_it(hosted: Hosted, c
     broken = events(host.tick("heal", result.cursor))
     assert [(key, e.passed) for key, e in broken.items()] == [(("orders", "promise"), False)]
     assert "broken by 1 s" in (broken["orders", "promise"].description or "")
-
-
-# Runs whose process was killed.
-
-
-def test_a_run_that_gives_no_sign_of_life_is_ended(
-    hosted: Hosted, instance: dg.DagsterInstance, clock: SettableClock
-) -> None:
-    host = hosted(orders)
-    request = host.tick("every_5_min").requests[0]
-    other = create_run_for_test(instance, tags={}, status=dg.DagsterRunStatus.STARTED)
-    run = create_run_for_test(
-        instance, tags={**request.tags, RUN_KEY: str(request.run_key)}, status=dg.DagsterRunStatus.STARTED
-    )
-    id = int(request.tags[WORK_TAG])
-    span = TimeWindow(clock.now() - timedelta(minutes=10), clock.now())
-    host.tick("heal")
-    clock.advance(timedelta(minutes=3))
-    host.pipeline.lake.ledger.work.begin(id, "every_5_min", "5 min", ("events",), span, clock.now())
-    assert "is lost" not in str(host.tick("heal").said)
-    clock.advance(timedelta(seconds=61))  # no sign of life for a minute
-    with patch.object(dg.SensorEvaluationContext, "log") as log:
-        host.tick("heal")
-    assert f"run {run.run_id[:8]} is lost and was ended" in log.info.call_args_list[-1].args[0]
-    statuses = {r.run_id: r.status for r in instance.get_runs()}
-    assert statuses == {run.run_id: dg.DagsterRunStatus.FAILURE, other.run_id: dg.DagsterRunStatus.STARTED}
-
-
-def test_work_whose_run_was_stopped_between_two_tables_is_asked_for_again(
-    hosted: Hosted, instance: dg.DagsterInstance, clock: SettableClock
-) -> None:
-    host = hosted(orders)
-    request = host.tick("every_5_min").requests[0]
-    id = int(request.tags[WORK_TAG])
-    span = host.pipeline.range("events", request.tags[RANGE_START], "2026-03-10T00:35+0000")
-    with host.pipeline.running("events", span, request=id) as running:
-        host.pipeline.fill("events", span, running)
-    tags = {**request.tags, RUN_KEY: str(request.run_key)}
-    run = create_run_for_test(instance, tags=tags, status=dg.DagsterRunStatus.STARTED)
-    assert "free again" not in str(host.tick("heal").said)
-    assert not host.tick("every_5_min").requests
-    instance.report_run_failed(run)
-    assert f"the work of run {run.run_id[:8]}, which has ended, is free again" in str(host.tick("heal").said)
-    assert host.tick("every_5_min").requests
-
-
-def test_work_is_not_asked_for_again_while_its_run_queues(
-    hosted: Hosted, instance: dg.DagsterInstance, clock: SettableClock
-) -> None:
-    host = hosted(orders)
-    request = host.tick("every_5_min").requests[0]
-    tags = {**request.tags, RUN_KEY: str(request.run_key)}
-    create_run_for_test(instance, tags=tags, status=dg.DagsterRunStatus.NOT_STARTED)
-    for _ in range(4):
-        clock.advance(timedelta(minutes=4))
-        asked = [r for r in host.tick("every_5_min").requests if r.tags[RANGE_START] == request.tags[RANGE_START]]
-        assert asked == []
-
-
-def test_days_that_settle_a_day_later_have_a_turn(hosted: Hosted) -> None:
-    slow = SyntheticEvents(rate=0.05, lateness=timedelta(hours=24))
-    host = hosted(orders, source=slow)
-    (daily,) = [s for s in host.definitions.schedules or () if s.name == "daily"]
-    assert daily.cron_schedule == "5 0 * * *"
-
-
-def test_what_a_stopped_run_published_and_did_not_report_is_reported(
-    hosted: Hosted, instance: dg.DagsterInstance
-) -> None:
-    host = hosted(orders)
-    request = host.tick("every_5_min").requests[0]
-    tags = {**request.tags, RUN_KEY: str(request.run_key)}
-    with patch("stream_assets.defs.assets.facts", side_effect=DagsterExecutionInterruptedError):
-        host.execute(["events", "orders"], tags)
-    (run,) = instance.get_runs()
-    assert run.status == dg.DagsterRunStatus.FAILURE
-    assert len(host.sealed("events")) == 7
-    assert not host.materialized("events")
-    assert f"run {run.run_id[:8]} was stopped before it reported 7 partitions" in str(host.tick("heal").said)
-    assert host.materialized("events") == set(host.sealed("events"))
-    assert not host.materialized("orders")
-    assert "was stopped" not in str(host.tick("heal").said)

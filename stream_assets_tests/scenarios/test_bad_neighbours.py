@@ -33,7 +33,10 @@ class Wrong(Shop):
     ("error", "said"),
     [
         (SourceError("the folder has a link that leads out of it: remove it"), "a link that leads out of it"),
-        (RuntimeError(f"cannot connect to {SECRET}"), "raised RuntimeError for what has arrived (test_bad_neighbours.py, line"),
+        (
+            RuntimeError(f"cannot connect to {SECRET}"),
+            "raised RuntimeError for what has arrived (test_bad_neighbours.py, line",
+        ),
     ],
 )
 def test_a_source_that_is_wrong_stops_its_own_stream_alone(world, error, said):

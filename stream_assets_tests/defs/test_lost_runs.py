@@ -1,0 +1,98 @@
+"""Runs and work that lost each other: a process was killed or stopped between two lines, or waits in a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from unittest.mock import patch
+
+import dagster as dg
+import pandas as pd
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.test_utils import create_run_for_test
+
+from stream_assets import consumer
+from stream_assets.core.window import TimeWindow
+from stream_assets.defs.names import RANGE_START, RUN_KEY, WORK_TAG
+from stream_assets.testing import SettableClock
+from stream_assets_tests.defs.conftest import Host
+
+Hosted = Callable[..., Host]
+
+
+@consumer(freshness="5 min", grain="5 min")
+def orders(events: pd.DataFrame) -> pd.DataFrame:
+    """At 5-minute grain."""
+    return pd.DataFrame({"events": [len(events)]})
+
+
+def test_a_run_that_gives_no_sign_of_life_is_ended(
+    hosted: Hosted, instance: dg.DagsterInstance, clock: SettableClock
+) -> None:
+    host = hosted(orders)
+    request = host.tick("every_5_min").requests[0]
+    other = create_run_for_test(instance, tags={}, status=dg.DagsterRunStatus.STARTED)
+    run = create_run_for_test(
+        instance, tags={**request.tags, RUN_KEY: str(request.run_key)}, status=dg.DagsterRunStatus.STARTED
+    )
+    id = int(request.tags[WORK_TAG])
+    span = TimeWindow(clock.now() - timedelta(minutes=10), clock.now())
+    host.tick("heal")
+    clock.advance(timedelta(minutes=3))
+    host.pipeline.lake.ledger.work.begin(id, "every_5_min", "5 min", ("events",), span, clock.now())
+    assert "is lost" not in str(host.tick("heal").said)
+    clock.advance(timedelta(seconds=61))  # no sign of life for a minute
+    with patch.object(dg.SensorEvaluationContext, "log") as log:
+        host.tick("heal")
+    assert f"run {run.run_id[:8]} is lost and was ended" in log.info.call_args_list[-1].args[0]
+    statuses = {r.run_id: r.status for r in instance.get_runs()}
+    assert statuses == {run.run_id: dg.DagsterRunStatus.FAILURE, other.run_id: dg.DagsterRunStatus.STARTED}
+
+
+def test_work_whose_run_was_stopped_between_two_tables_is_asked_for_again(
+    hosted: Hosted, instance: dg.DagsterInstance, clock: SettableClock
+) -> None:
+    host = hosted(orders)
+    request = host.tick("every_5_min").requests[0]
+    id = int(request.tags[WORK_TAG])
+    span = host.pipeline.range("events", request.tags[RANGE_START], "2026-03-10T00:35+0000")
+    with host.pipeline.running("events", span, request=id) as running:
+        host.pipeline.fill("events", span, running)
+    tags = {**request.tags, RUN_KEY: str(request.run_key)}
+    run = create_run_for_test(instance, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    assert "free again" not in str(host.tick("heal").said)
+    assert not host.tick("every_5_min").requests
+    instance.report_run_failed(run)
+    assert f"the work of run {run.run_id[:8]}, which has ended, is free again" in str(host.tick("heal").said)
+    assert host.tick("every_5_min").requests
+
+
+def test_work_is_not_asked_for_again_while_its_run_queues(
+    hosted: Hosted, instance: dg.DagsterInstance, clock: SettableClock
+) -> None:
+    host = hosted(orders)
+    request = host.tick("every_5_min").requests[0]
+    tags = {**request.tags, RUN_KEY: str(request.run_key)}
+    create_run_for_test(instance, tags=tags, status=dg.DagsterRunStatus.NOT_STARTED)
+    for _ in range(4):
+        clock.advance(timedelta(minutes=4))
+        asked = [r for r in host.tick("every_5_min").requests if r.tags[RANGE_START] == request.tags[RANGE_START]]
+        assert asked == []
+
+
+def test_what_a_stopped_run_published_and_did_not_report_is_reported(
+    hosted: Hosted, instance: dg.DagsterInstance
+) -> None:
+    host = hosted(orders)
+    request = host.tick("every_5_min").requests[0]
+    tags = {**request.tags, RUN_KEY: str(request.run_key)}
+    with patch("stream_assets.defs.assets.facts", side_effect=DagsterExecutionInterruptedError):
+        host.execute(["events", "orders"], tags)
+    (run,) = instance.get_runs()
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert len(host.sealed("events")) == 7
+    assert not host.materialized("events")
+    assert f"run {run.run_id[:8]} was stopped before it reported 7 partitions" in str(host.tick("heal").said)
+    assert host.materialized("events") == set(host.sealed("events"))
+    assert not host.materialized("orders")
+    assert "was stopped" not in str(host.tick("heal").said)
