@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from stream_assets_tests.cli.conftest import Shell
@@ -21,6 +19,16 @@ WRONG_USE, FAILED = 2, 1
         pytest.param("materialize orders --from 2026-03-01", WRONG_USE, "its first partition is 2026-03-09T00:00+0000", id="before the first day"),
         pytest.param("materialize orders --from soon", WRONG_USE, "'soon' is no instant: write 2026-03-01, 2026-03-01T00:05", id="typed key"),
         pytest.param("materialize orders --from 2026-02-30", WRONG_USE, "'2026-02-30' is no instant", id="no such day"),
+        pytest.param("materialize orders --from 2026-03-09T00:05:30", WRONG_USE, "2026-03-09T00:05:30Z is no border of 5 min partitions", id="half a minute"),
+        pytest.param("materialize orders --from 2026-03-09T24:05", WRONG_USE, "'2026-03-09T24:05' is no instant", id="no such hour"),
+        pytest.param("materialize orders --from 0001-01-02", WRONG_USE, "'0001-01-02' is before 1970 or after 9998, where no events can be", id="year 1"),
+        pytest.param("materialize report --from 9999-12-31", WRONG_USE, "'9999-12-31' is before 1970 or after 9998", id="year 9999"),
+        pytest.param("materialize orders --from 2026-03-09 --to 9998-01-01", WRONG_USE, "orders: the range ends at 9998-01-01T00:00Z, in the future: the last day that can be filled is 2026-03-10", id="up to eternity"),
+        pytest.param("materialize report --from 2026-03-11", WRONG_USE, "report: the range ends at 2026-03-12T00:00Z, in the future", id="tomorrow"),
+        pytest.param("materialize orders --from 2026-03-09 --to=", WRONG_USE, "'' is no instant", id="an empty end"),
+        pytest.param("verify --from=", WRONG_USE, "'' is no instant", id="an empty start"),
+        pytest.param("files events --from 2026-03-01 --to 2026-03-02", WRONG_USE, "the range 2026-03-01 to 2026-03-02 is outside of the lake, which has 2026-03-09", id="outside"),
+        pytest.param("verify --from 1970-01-02 --to 1980-01-01", WRONG_USE, "is outside of the lake", id="long before"),
         pytest.param("materialize events_daily --from 2026-03-10", WRONG_USE, "the open day is never sealed; materialize `events` for it", id="open day"),
         pytest.param("materialize events --from 2026-03-10T00:45", WRONG_USE, "settles at 2026-03-10T00:50:30Z, not before", id="unsettled"),
         pytest.param("materialize orders", WRONG_USE, "Missing option '--from'", id="no range"),
@@ -33,6 +41,8 @@ WRONG_USE, FAILED = 2, 1
         pytest.param("verify orders --from 2026-03-09T00:01", WRONG_USE, "is not on the 5-minute grid", id="verify range"),
         pytest.param("verify nix", WRONG_USE, "there is no table 'nix'", id="verify"),
         pytest.param("sql selct", WRONG_USE, "the query is wrong: Parser Error: syntax error", id="sql"),
+        pytest.param("sql ;", WRONG_USE, "the query is empty: write SQL", id="empty sql"),
+        pytest.param("status --recent -1", WRONG_USE, "-1 is not in the range x>=0", id="less than nothing"),
         pytest.param("nix", WRONG_USE, "No such command 'nix'", id="command"),
     ],
 )  # fmt: skip
@@ -57,6 +67,17 @@ ONE = "from stream_assets import consumer\n@consumer({})\ndef {}({}):\n    retur
         pytest.param([("'5 min'", "a", "b"), ("'5 min'", "b", "a")], "consumers read each other in a circle", id="cycle"),
         pytest.param([("'5 min'", "events_daily", "events")], "the name 'events_daily' is taken by another consumer or stream", id="a stream's name"),
         pytest.param([("'5 min'", "Wrong", "events")], "consumer name 'Wrong' cannot be a folder and an asset", id="no safe path"),
+        pytest.param([("'5 min'", "window", "events")], "consumer name 'window' cannot be read", id="a parameter's name"),
+        pytest.param([("'5 min'", "EVENTS", "events")], "consumer name 'EVENTS' cannot be a folder and an asset", id="a name in capitals"),
+        pytest.param([("'0 min'", "a", "events")], "freshness '0 min' must be more than zero", id="no freshness"),
+        pytest.param([("'1 day', grain='5min'", "a", "events")], "grain '5min' is not one of '5 min' and 'day'", id="grain without a space"),
+        pytest.param([("'1 day', lookback='7 dayz'", "a", "events")], "lookback '7 dayz' is not understood", id="lookback typed"),
+        pytest.param([("'1 day', reads={'events': 'event_id'}", "a", "events")], "c0.py: consumer 'a': reads of 'events' is the text 'event_id': write a list, ['event_id']", id="reads as text"),
+        pytest.param([("'1 day', reads={'evnets': ['event_id']}", "a", "events")], "reads= names 'evnets', which is no parameter", id="reads of nothing"),
+        pytest.param([("'1 day', owners='me'", "a", "events")], "owners is the text 'me': write a list, ['me']", id="owners as text"),
+        pytest.param([("'1 day', schema={'a': 'int'}", "a", "events")], "schema is a dict: give a pa.Schema", id="schema"),
+        pytest.param([("'1 day'", "a", "*events")], "names nothing that could be read", id="stars"),
+        pytest.param([("'1 day'", "a", "events: list")], "parameter 'events' is annotated 'list'; it can be pd.DataFrame", id="annotation"),
     ],
 )  # fmt: skip
 def test_wrong_declarations(small: Shell, declared: list[tuple[str, str, str]], sentence: str) -> None:
@@ -67,6 +88,42 @@ def test_wrong_declarations(small: Shell, declared: list[tuple[str, str, str]], 
     assert sentence in answer.err
     assert answer.err.count("\n") == 1
     assert not small.lake.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        pytest.param("def typo(:\n", "typo.py, line 1: invalid syntax", id="syntax"),
+        pytest.param("\nx = undefined\n", "typo.py, line 2: NameError: name 'undefined' is not defined", id="name"),
+        pytest.param("import no_such_module\n", "typo.py, line 1: No module named 'no_such_module'", id="import"),
+        pytest.param("import json\n\njson.loads('{')\n", "typo.py, line 3: JSONDecodeError", id="raised elsewhere"),
+        pytest.param("from stream_assets import consumer\n@consumer\ndef typo(events): ...\n", "typo.py: consumer 'typo' states no freshness: write @consumer(freshness='1 hour')", id="no parentheses"),
+        pytest.param("from stream_assets import consumer\n@consumer('1 day')\nasync def typo(events): ...\n", "consumer 'typo' is declared with async: write a plain function", id="async"),
+    ],
+)  # fmt: skip
+def test_a_consumer_file_that_cannot_be_loaded_is_named_with_its_line(small: Shell, source: str, sentence: str) -> None:
+    small.declare("typo", source)
+    answer = small("plan")
+    assert (answer.code, answer.out) == (WRONG_USE, "")
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+    assert not small.lake.exists()
+
+
+def test_a_lake_that_has_the_table_at_another_grain(filled: Shell) -> None:
+    filled.declare("orders", ONE.format("'1 day'", "orders", "events"))
+    answer = filled("run")
+    assert answer.code == FAILED
+    assert "table 'orders' has grain '5 min' in this lake and cannot become 'day'" in answer.err
+    assert "Give the consumer another name, or restore its grain" in answer.err
+
+
+def test_a_project_without_consumers_says_so(small: Shell) -> None:
+    for file in small.consumers.iterdir():
+        file.unlink()
+    answer = small("run")
+    assert answer.code == 0
+    assert "no consumer is declared, so days of streams alone are kept" in answer.out
 
 
 def test_two_consumers_of_one_name(small: Shell) -> None:
@@ -90,6 +147,16 @@ def test_two_consumers_of_one_name(small: Shell) -> None:
         pytest.param({"STREAM_ASSETS_LAKE": "/proc/lake"}, FAILED, "/proc/lake", id="lake not writable"),
         pytest.param({"STREAM_ASSETS_LAKE": "/etc/hostname/lake"}, FAILED, "/etc/hostname/lake", id="lake below a file"),
         pytest.param({"STREAM_ASSETS_END": "soon"}, WRONG_USE, "its end 'soon' is no day", id="end"),
+        pytest.param({"STREAM_ASSETS_END": "2026-03-01"}, WRONG_USE, "stream 'events' ends on 2026-03-01, and the lake", id="end before start"),
+        pytest.param({"STREAM_ASSETS_START": "soon"}, WRONG_USE, "the lake's start (STREAM_ASSETS_START): 'soon' is no instant", id="start"),
+        pytest.param({"STREAM_ASSETS_START": "2026-03-09T12:00"}, WRONG_USE, "(STREAM_ASSETS_START) is not a local day in UTC: write it like", id="start at noon"),
+        pytest.param({"STREAM_ASSETS_LAKE": "s3://bucket/lake"}, WRONG_USE, "the lake 's3://bucket/lake' is a URL: a lake is a folder on a local disk", id="lake in the cloud"),
+        pytest.param({"STREAM_ASSETS_LAKE": "~no_such_user/lake"}, FAILED, "~no_such_user/lake is no folder that can be found", id="lake of nobody"),
+        pytest.param({"STREAM_ASSETS_LAKE": "/" + "x" * 300}, FAILED, "cannot be written (File name too long)", id="lake with a long name"),
+        pytest.param({"STREAM_ASSETS_SOURCE": "file:///in?a/b?format=csv"}, WRONG_USE, "there is no option 'a/b?format': known are format, id, time, arrival, lateness, types; a '?' in a path is written %3F", id="? in a path"),
+        pytest.param({"STREAM_ASSETS_SOURCE": "file:///in#a?format=csv"}, WRONG_USE, "write '#' in a URL as %23", id="# in a path"),
+        pytest.param({"STREAM_ASSETS_CONSUMERS": __file__}, WRONG_USE, "is a file: STREAM_ASSETS_CONSUMERS names the folder that it is in", id="a consumer file"),
+        pytest.param({"STREAM_ASSETS_CONSUMERS": "..consumers"}, WRONG_USE, "the consumers in '..consumers' cannot be loaded", id="no module's name"),
     ],
 )  # fmt: skip
 def test_wrong_environment(done: Shell, env: dict[str, str], code: int, sentence: str) -> None:
@@ -99,17 +166,23 @@ def test_wrong_environment(done: Shell, env: dict[str, str], code: int, sentence
     assert answer.err.count("\n") == 1
 
 
-def test_a_broken_consumer_file_is_named_with_its_line(small: Shell) -> None:
-    small.declare("typo", "from stream_assets import consumer\n\ndef typo(:\n")
-    answer = small("plan")
-    assert (answer.code, "typo.py, line 3" in answer.err) == (WRONG_USE, True)
-
-
-def test_a_missing_source_folder_is_named(small: Shell, tmp_path: Path) -> None:
-    answer = small("run", STREAM_ASSETS_SOURCE=f"file://{tmp_path}/landing")
-    assert answer.code == FAILED
-    assert str(tmp_path / "landing") in answer.err + answer.out
-    assert "Traceback" not in answer.err
+@pytest.mark.parametrize(
+    ("env", "code", "sentence"),
+    [
+        pytest.param({"STREAM_ASSETS_START": "2026-03-11"}, WRONG_USE, "the lake would start on 2026-03-11, which is in the future", id="future"),
+        pytest.param({"STREAM_ASSETS_START": "1969-12-01"}, WRONG_USE, "'1969-12-01' is before 1970 or after 9998", id="long ago"),
+        pytest.param({"STREAM_ASSETS_END": "2014-01-01"}, WRONG_USE, "the lake would start on 2026-03-10, and its streams end on 2014-01-01: set an earlier start", id="end before start"),
+        pytest.param({"STREAM_ASSETS_TIMEZONE": "Asia/Gaza"}, WRONG_USE, "the clock of 'Asia/Gaza' repeats midnight", id="midnight twice"),
+    ],
+)  # fmt: skip
+def test_a_new_lake_that_could_not_be_right_is_not_made(
+    small: Shell, env: dict[str, str], code: int, sentence: str
+) -> None:
+    answer = small("run", **env)
+    assert (answer.code, answer.out) == (code, "")
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+    assert not small.lake.exists()
 
 
 def test_with_json_the_error_is_a_document_too(done: Shell) -> None:

@@ -172,3 +172,9 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
     start = datetime(2026, 3, 1, tzinfo=UTC)
     with pytest.raises(UsageError, match="must not end before it starts"):
         TimeWindow(start, start - GRID)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "0001-01-02", "1969-12-30", "9999-01-02", "9999-12-31T23:55+00:00"])
+def test_instants_of_years_that_have_no_events_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="before 1970 or after 9998|is no instant|such old days cannot be kept"):
+        Calendar("Europe/Berlin").instant(text)

@@ -114,6 +114,35 @@ def test_an_event_that_changed_unseen_is_named_and_mended(pipeline: Pipeline, la
         assert differences(pipeline, table) == []
 
 
+def test_a_day_that_the_source_cannot_give_is_said_and_the_others_are_compared(
+    pipeline: Pipeline, landing: Path
+) -> None:
+    with (landing / "20260310.jsonl").open("a") as stream:
+        stream.write("nonsense\n")
+    found = verify(pipeline.site, ("events", "events_daily"), EVERYTHING)
+    (unread,) = found.differences
+    assert (unread.check, unread.table, unread.span.start) == ("source", "events", TODAY)
+    assert "not compared, because the source cannot be read there" in unread.said
+    assert "line 41 is not JSON" in unread.said
+    assert (found.windows, found.rows, found.is_good) == (288, 1440, False)
+
+
+def test_a_source_that_cannot_be_asked_is_a_difference(pipeline: Pipeline, landing: Path) -> None:
+    (landing / "_lake.json").write_text("{}")
+    found = differences(pipeline, "events")
+    assert "its source cannot be asked: " in found[0].said
+    assert found[0].mend == "mend the source, and verify again"
+
+
+def test_windows_on_both_sides_of_a_hole_are_compared_once(tmp_path: Path, landing: Path) -> None:
+    project = Project((Stream("events", FileEvents(str(landing))),), lake=str(tmp_path / "lake"), start="2026-03-10")
+    made = project.open([report], SettableClock(NOW))
+    for number in (0, 2):
+        fill(made, "events", TimeWindow(TODAY + number * GRID, TODAY + (number + 1) * GRID))
+    found = verify(made.site, ("events",), EVERYTHING)
+    assert (found.windows, found.rows, found.queries) == (2, 10, 1)
+
+
 def test_an_event_that_was_exchanged_for_another_is_named_on_both_sides(pipeline: Pipeline, landing: Path) -> None:
     change_source(landing, "20260310", "e00012", "x00012")
     (found,) = differences(pipeline, "events")

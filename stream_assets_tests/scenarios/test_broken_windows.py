@@ -6,7 +6,7 @@ import pytest
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import GRID, TimeWindow
-from stream_assets.errors import SourceUnavailable
+from stream_assets.errors import SourceIncomplete, SourceUnavailable
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.shop import Shop
 from stream_assets_tests.scenarios.world import at_freshness, ranges
@@ -182,3 +182,22 @@ def test_a_source_with_a_bug_fails_its_window_and_names_the_line(world):
 
 def test_ranges_after_a_hole_are_asked_for_once(broken):
     assert ranges(broken.ticks()) == []
+
+
+def test_a_part_that_is_being_written_holds_no_other_window(world):
+    class Writing(Shop):
+        def read(self, window, *, now, state=None):
+            if self.broken.clip(window):
+                raise SourceIncomplete("the last line is not whole: wait for its newline")
+            return super().read(window, now=now, state=state)
+
+    w = world(dashboard, now="2026-03-10 03:02", start="2026-03-10", sources={"events": Writing()})
+    w.shop.break_(w.instant("2026-03-10 01:00"))
+    w.live("03:06")
+    assert w.coverage("events") == Intervals.of(
+        TimeWindow(w.pipeline.lake.start, w.instant("2026-03-10 03:05"))
+    ) - hole(w)
+    assert len(w.failures("events")) == 1
+    w.shop.broken = Intervals()
+    w.live("03:21")
+    assert w.standing("dashboard").is_kept

@@ -28,7 +28,7 @@ def ask(pipeline: Pipeline, query: str, span: TimeWindow) -> pa.Table:
     """
     import duckdb
 
-    if not query.strip():
+    if not query.strip("; \t\n"):
         raise UsageError("the query is empty: write SQL, such as 'select count(*) from events'")
     connection = duckdb.connect()
     # Days, and text that looks like a time, are those of the lake.

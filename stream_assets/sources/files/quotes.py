@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 _QUOTE = ord('"')
-_BORDERS = np.frombuffer(b",\n\r", np.uint8)
-_BORDERS_OR_QUOTE = np.frombuffer(b',\n\r"', np.uint8)
+_IS_BORDER = np.isin(np.arange(256), np.frombuffer(b",\n\r", np.uint8))
+_MAY_TOUCH = np.isin(np.arange(256), np.frombuffer(b',\n\r"', np.uint8))
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -63,18 +63,16 @@ class Quotes:
         first = int(self.opened_at is None)
         # Every other quote opens, as far as the file is as it should be.
         openings = slice(1 - first, None, 2)
-        if not (
-            np.isin(before[openings], _BORDERS_OR_QUOTE).all() and np.isin(behind[first::2], _BORDERS_OR_QUOTE).all()
-        ):
+        if not (_MAY_TOUCH[before[openings]].all() and _MAY_TOUCH[behind[first::2]].all()):
             self._one_by_one(quotes, before, behind)
         elif len(quotes) % 2 == first:
-            opened = quotes[openings][np.isin(before[openings], _BORDERS)]
+            opened = quotes[openings][_IS_BORDER[before[openings]]]
             self.opened_at = self._seen + int(opened[-1]) if len(opened) else self.opened_at
         else:
             self.opened_at = None
 
     def _one_by_one(self, quotes: npt.NDArray[np.intp], before: Bytes, behind: Bytes) -> None:
-        opens, closes = np.isin(before, _BORDERS), np.isin(behind, _BORDERS)
+        opens, closes = _IS_BORDER[before], _IS_BORDER[behind]
         second = -1
         for index, place in enumerate(quotes.tolist()):
             if self.opened_at is None:
