@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,7 +11,7 @@ from stream_assets.core.declaration import Declarations, StreamSpec, Table
 from stream_assets.core.freshness import compact, words
 from stream_assets.core.planning.decision import decide
 from stream_assets.core.window import Grain, TimeWindow
-from stream_assets.defs.facts import facts, said
+from stream_assets.defs.facts import facts, failed, some
 from stream_assets.defs.names import BACKFILL_TAG, PARTITION, RANGE_END, RANGE_START, WHY_TAG, WORK_TAG, Names, group_of
 from stream_assets.defs.partitions import Partitions, mapping
 from stream_assets.errors import DeclarationError, NotReady, StreamAssetsError, UsageError
@@ -89,8 +89,15 @@ def _fill(
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(str(report))
     if report.failed:
-        pipeline.give_back(running, said(report.failed))
-        _report_failure(context, table, pipeline, names, report)
+        keys, lines = failed(pipeline, report.failed)
+        pipeline.give_back(running, lines)
+        _keep_good(context, table, pipeline, names, report)
+        raise dg.Failure(
+            f"{table.name}: {len(keys)} of {len(report.outcomes)} partitions failed ({some(keys)}); "
+            f"{len(report.outcomes) - len(keys)} are there.\n{lines}",
+            metadata={"failed_partitions": dg.MetadataValue.json(keys)},
+            allow_retries=False,
+        )
     for outcome in report.outcomes:
         context.add_asset_metadata(
             facts(pipeline, outcome),
@@ -109,12 +116,11 @@ def _asked(tags: Mapping[str, str]) -> tuple[int | None, str]:
     return None, f"asked by a person, backfill {backfill}" if backfill else "asked by a person"
 
 
-def _report_failure(
+def _keep_good(
     context: dg.AssetExecutionContext, table: Table, pipeline: "Pipeline", names: Names, report: "Report"
-) -> NoReturn:
-    """Keep what was committed as materialised, and end the run as failed, naming what was not."""
-    good = [o for o in report.outcomes if o.is_good]
-    for outcome in good:
+) -> None:
+    """Record what was committed as materialised, in a step that is about to fail."""
+    for outcome in (o for o in report.outcomes if o.is_good):
         context.log_event(
             dg.AssetMaterialization(
                 names.key(table.name),
@@ -122,11 +128,6 @@ def _report_failure(
                 metadata=facts(pipeline, outcome),
             )
         )
-    keys = ", ".join(pipeline.calendar.key(o.span, table.grain) for o in report.failed)
-    raise dg.Failure(
-        f"{table.name}: {len(report.failed)} of {len(report.outcomes)} partitions failed ({keys}); {len(good)} are there.\n{said(report.failed)}",
-        allow_retries=False,
-    )
 
 
 def _deps(table: Table, declarations: Declarations, names: Names) -> list[dg.AssetDep]:

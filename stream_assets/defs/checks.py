@@ -1,6 +1,6 @@
 """Asset checks with numbers: rows that add up, the promise, and holes. Evaluated by the sensors, and on a click."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,9 @@ import dagster as dg
 
 from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.freshness import compact
+from stream_assets.core.window import GRID, Calendar, Grain, TimeWindow
 from stream_assets.defs.assets import Open
+from stream_assets.defs.facts import some
 from stream_assets.defs.names import Names
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from stream_assets.pipeline.promises import Standing
 
 PROMISE, HOLES, ROWS = "promise", "holes", "rows_add_up"
-SHOWN = 5
 
 
 def build_checks(
@@ -48,7 +49,7 @@ def _check(table: Table, name: str, names: Names, open_from: Open, resource_keys
             found = _rows_add_up(pipeline.lake.ledger.totals(table.name))
             return dg.AssetCheckResult(passed=found.passed, description=found.says, metadata=found.metadata)
         standing = next(s for s in _standings(pipeline) if s.consumer.name == table.name)
-        found = _promise(standing) if name == PROMISE else _holes(standing)
+        found = _promise(standing) if name == PROMISE else _holes(standing, pipeline.calendar)
         return dg.AssetCheckResult(
             passed=found.passed, description=found.says, metadata=found.metadata, severity=_severity(standing)
         )
@@ -59,7 +60,7 @@ def _check(table: Table, name: str, names: Names, open_from: Open, resource_keys
 def evaluations(pipeline: "Pipeline", names: Names) -> Iterator[tuple[str, str, dg.AssetCheckEvaluation]]:
     """Yield `(check, what its state depends on, evaluation)` of every consumer's checks, for a sensor to record."""
     for standing in _standings(pipeline):
-        for name, found in ((PROMISE, _promise(standing)), (HOLES, _holes(standing))):
+        for name, found in ((PROMISE, _promise(standing)), (HOLES, _holes(standing, pipeline.calendar))):
             evaluation = dg.AssetCheckEvaluation(
                 asset_key=names.key(standing.consumer.name), check_name=name, passed=found.passed, description=found.says,
                 metadata=found.metadata, severity=_severity(standing),
@@ -111,23 +112,23 @@ def _promise(standing: "Standing") -> _Found:
     return _Found(standing.is_kept and standing.decision.can_be_kept, str(standing), figures)
 
 
-def _holes(standing: "Standing") -> _Found:
+def _holes(standing: "Standing", calendar: Calendar) -> _Found:
     missing = standing.holes.duration
-    says = f"missing {compact(missing)}: {_some(standing.holes)}" if missing else "nothing missing"
+    where = (_keys(span, standing.consumer.grain, calendar) for span in standing.holes)
+    says = f"missing {compact(missing)}: {some(where)}" if missing else "nothing missing"
     figures: dict[str, dg.MetadataValue] = {
         "missing_s": dg.MetadataValue.float(missing.total_seconds()),
         "stale_code_partitions": dg.MetadataValue.int(standing.stale_code),
         "failed_partitions": dg.MetadataValue.int(len(standing.failures)),
     }
     if standing.failures:
-        figures["failures"] = dg.MetadataValue.text(_some(f"{f.span} {f.error}" for f in standing.failures))
+        figures["failures"] = dg.MetadataValue.text(some((f.error for f in standing.failures), "\n"))
     return _Found(not standing.holes, says, figures)
 
 
-def _some(things: Iterable[object]) -> str:
-    """Return the first few of what may be many."""
-    said = [str(thing) for thing in things]
-    return ", ".join(said[:SHOWN]) + (f" and {len(said) - SHOWN} more" if len(said) > SHOWN else "")
+def _keys(span: TimeWindow, grain: Grain, calendar: Calendar) -> str:
+    first, last = (calendar.key(s, grain) for s in (span, TimeWindow(span.end - GRID, span.end)))
+    return first if first == last else f"{first} to {last}"
 
 
 def _rows_add_up(totals: "Totals") -> _Found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stream_assets.pipeline import Outcome, Pipeline
 
 PREVIEW_ROWS = 5
+SHOWN = 5
 _ABOUT = {
     "event_id": "Unique in its stream.",
     "event_time": "When it happened; decides the partition.",
@@ -69,6 +70,14 @@ def _plain(value: Any) -> str | int | float | bool | None:
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
-def said(outcomes: Iterable[Outcome]) -> str:
-    """Return one line a failed partition."""
-    return "\n".join(f"{o.table} {o.span}: {o.error}" for o in outcomes)
+def failed(pipeline: Pipeline, outcomes: Sequence[Outcome]) -> tuple[list[str], str]:
+    """Return the keys of failed partitions, and one line each for the first few of them."""
+    keys = [pipeline.calendar.key(o.span, pipeline.table(o.table).grain) for o in outcomes]
+    lines = (str(o.error) if k in str(o.error) else f"{k}: {o.error}" for k, o in zip(keys, outcomes, strict=True))
+    return keys, some(lines, "\n")
+
+
+def some(things: Iterable[object], between: str = ", ") -> str:
+    """Return the first few of what may be many, and how many more there are."""
+    said = [str(thing) for thing in things]
+    return between.join(said[:SHOWN] + ([f"and {len(said) - SHOWN} more"] if len(said) > SHOWN else []))

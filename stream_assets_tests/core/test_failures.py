@@ -179,7 +179,7 @@ def test_what_is_paused_is_named_with_its_next_try() -> None:
     world.tick()
     assert world.plan().says["every_5_min"] == (
         "nothing due, 1 failed: events 2026-03-10T14:00+0000 tried again at 14:06:30Z: "
-        "settled through 14:05, next window settles at 2026-03-10T14:10:30Z"
+        "settled through 14:05Z, next window settles at 2026-03-10T14:10:30Z"
     )
     assert "events 2026-03-10T14:05+0000 paused" in with_a_hole().plan().says["heal"]
 

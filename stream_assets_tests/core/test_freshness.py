@@ -134,6 +134,8 @@ def test_measured_run_times_decide_whether_a_promise_is_at_risk() -> None:
     assert decide(declarations, one, timedelta(seconds=100)).verdict == "is at risk: 20 s to spare"
     assert decide(declarations, one, timedelta(seconds=130)).verdict == "cannot be kept, by up to 10 s"
     assert "(measured p95)" in str(decide(declarations, one, timedelta(seconds=10)))
+    hourly, one = declared("1 hour")
+    assert decide(hourly, one).verdict == "can be kept: 1 min 45 s to spare"
 
 
 def test_batch_waits_for_the_day_s_turn_too() -> None:

@@ -174,10 +174,19 @@ def test_the_catch_up_of_an_earlier_day_does_not_delay_the_boundary_of_daily() -
 def test_a_tick_without_work_says_what_is_there_and_what_it_waits_for() -> None:
     world = steady("2026-03-10T10:37")
     assert world.plan().says == {
-        "every_5_min": "nothing due: complete through 10:35, next window settles at 2026-03-10T10:40:30Z",
+        "every_5_min": "nothing due: complete through 10:35Z, next window settles at 2026-03-10T10:40:30Z",
         "daily": "nothing due: complete through 2026-03-10T00:00Z, next day settles at 2026-03-11T00:05:30Z",
         "heal": "nothing due: closed days are those before 2026-03-10T00:00Z",
     }
+
+
+def test_heal_names_what_it_leaves_to_the_automation_whose_turn_it_is() -> None:
+    world = steady("2026-03-10T23:59")
+    world.now = at("2026-03-11T00:05:31")
+    assert world.plan().says["heal"] == (
+        "nothing due, leaves 2026-03-11T00:00+0000 of events, alerts, dashboard to every_5_min, "
+        "leaves 2026-03-10 of events_daily, features, report to daily: closed days are those before 2026-03-11T00:00Z"
+    )
 
 
 def test_work_says_why() -> None:

@@ -66,7 +66,7 @@ class DagsterUI:
             {
                 **run,
                 "tags": {t["key"]: t["value"] for t in run["tags"]},
-                "tables": [a["path"][-1] for a in run["assetSelection"]],
+                "tables": sorted(a["path"][-1] for a in run["assetSelection"]),
             }
             for run in found["runsOrError"]["results"]
         ]

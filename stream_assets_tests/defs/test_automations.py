@@ -137,7 +137,7 @@ def test_every_tick_says_what_was_decided(hosted: Hosted, clock: SettableClock) 
         assert "nothing due" in (resting.said or "")
         assert not log.method_calls  # which would be a file a tick, for ever
     assert host.tick("every_5_min").said == (
-        "nothing due: complete through 00:35, next window settles at 2026-03-10T00:40:30Z"
+        "nothing due: complete through 00:35Z, next window settles at 2026-03-10T00:40:30Z"
     )
     clock.set(datetime.fromisoformat("2026-03-11T00:06:00Z"))
     assert host.tick("daily").requests
@@ -359,6 +359,13 @@ def test_heal_records_the_checks_with_numbers(hosted: Hosted) -> None:
     rows = values(found["events", "rows_add_up"])
     assert rows["partitions"] == 7
     assert rows["rows_read"] == rows["written"] + rows["duplicates"] + rows["rejected"] > 0
+
+
+def test_holes_are_named_by_the_keys_that_the_ui_shows(hosted: Hosted) -> None:
+    found = events(hosted(orders, start="2026-03-08", zone="Europe/Berlin").tick("heal"))
+    holes = found["orders", "holes"]
+    assert not holes.passed
+    assert holes.description == "missing 2 d: 2026-03-08T00:00+0100 to 2026-03-09T23:55+0100"
 
 
 def test_checks_are_evaluated_on_a_change_again_when_dagster_has_heard_of_it_and_every_five_minutes(

@@ -6,6 +6,7 @@ All backfills are launched together, since the daemon looks for them every thirt
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,8 +17,10 @@ import pytest
 
 from stream_assets.core.clock import SystemClock
 from stream_assets.core.planning import HEAL
+from stream_assets.core.planning.decision import decide
 from stream_assets.core.window import Calendar, TimeWindow
 from stream_assets.pipeline import Pipeline
+from stream_assets_tests.defs.browser import CHROMIUM, seen
 from stream_assets_tests.defs.dagster_dev import DagsterDev
 from stream_assets_tests.defs.dagster_ui import DagsterUI
 from stream_assets_tests.defs.locations.declared import CONSUMERS, LAKES, ZONE, dashboard, project, report
@@ -376,3 +379,45 @@ def test_an_automation_stopped_by_a_person_stops_its_cadence_and_nothing_else(wo
     }
     assert set(by) == {"every_5_min", HEAL}
     assert all(why == "the test says so" for why in by.values())
+
+
+# What a person sees.
+
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine to draw the pages")
+
+
+def page_shows(w: Workshop, page: str, folder: Path, *texts: str) -> None:
+    """Wait until a page shows all of these; where lines break, and what is set as code, makes no difference."""
+
+    def is_drawn() -> bool:
+        shown = squeezed(seen(f"http://127.0.0.1:{w.dev.port}{page}", folder))
+        return all(squeezed(text) in shown for text in texts)
+
+    eventually(w, is_drawn, f"{page} to show {texts}")
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"[\s`]+", "", text)
+
+
+@in_a_browser
+def test_the_page_of_a_consumer_shows_its_promise_and_what_made_its_newest_partition(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    explained = decide(workshop.pipeline().declarations, dashboard).explanation
+    assert explained.startswith("data at most 22 min old (5 + 17)")
+    texts = ("Events of five minutes.", explained[1:], "complete_through", "preview", "receipt")
+    page_shows(workshop, "/assets/live/dashboard", tmp_path, *texts)
+
+
+@in_a_browser
+def test_the_pages_of_the_automations_show_whom_they_serve_and_the_arithmetic(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    declarations = workshop.pipeline().declarations
+    page_shows(workshop, "/automation", tmp_path, "every_5_min", "daily", "heal")
+    served = f"Serves 1 consumer: • {decide(declarations, dashboard)}"
+    page_shows(workshop, "/locations/live/sensors/every_5_min", tmp_path, served)
+    served = f"Serves 1 consumer: • {decide(declarations, report)}"
+    page_shows(workshop, "/locations/live/schedules/daily", tmp_path, served)
+    page_shows(workshop, "/locations/live/sensors/heal", tmp_path, "Does what is due outside a cadence")

@@ -63,6 +63,23 @@ def test_a_failing_window_leaves_the_others_materialised_and_the_run_failed(
     assert "no tens" in error_of(result)
 
 
+def test_of_many_failures_the_first_are_told_and_all_are_listed(project: Project, instance: dg.DagsterInstance) -> None:
+    @consumer(freshness="5 min", grain="5 min")
+    def broken(events: pd.DataFrame) -> pd.DataFrame:
+        raise KeyError("amont")
+
+    host = Host(project, [broken], instance)
+    start = host.yesterday().start
+    result = host.run(["events", "broken"], TimeWindow(start, start + timedelta(minutes=40)))
+    (failure,) = (e.step_failure_data for e in result.all_events if e.is_step_failure)
+    assert failure.user_failure_data is not None
+    said = failure.user_failure_data.description or ""
+    assert "broken: 8 of 8 partitions failed" in said
+    assert said.count("raised KeyError: 'amont'") == 5
+    assert "and 3 more" in said
+    assert len(failure.user_failure_data.metadata["failed_partitions"].value) == 8
+
+
 def test_today_is_never_sealed_by_a_click(host: Host) -> None:
     today = host.pipeline.calendar.day_around(host.pipeline.clock.now())
     result = host.run(["events_daily"], today)

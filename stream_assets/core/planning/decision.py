@@ -11,8 +11,8 @@ from stream_assets.core.freshness import Promise, compact, words
 
 ASSUMED_RUN = timedelta(seconds=15)
 """Queueing and running, until the ledger has measured it."""
-HEADROOM = 0.9
-"""Share of the promise from which it is called at risk."""
+HEADROOM = 0.2
+"""Share of the grace that must be left, or the promise is called at risk: the freshness itself is spent by the cadence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Decision:
         over = self.worst_lag - self.promise.limit
         if over > timedelta(0):
             return f"cannot be kept, by up to {compact(over)}"
-        if self.worst_lag > self.promise.limit * HEADROOM:
+        if -over < self.promise.grace * HEADROOM:
             return f"is at risk: {compact(-over)} to spare"
         return f"can be kept: {compact(-over)} to spare"
 

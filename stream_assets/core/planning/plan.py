@@ -304,7 +304,7 @@ class _Planner:
             for f in known.failures
         ]
         flying = self.state.in_flight
-        parts = ["nothing due", *self._waiting(name)]
+        parts = ["nothing due", *self._waiting(name), *self._left(name, works)]
         if flying:
             parts.append(f"{len(flying)} run{'s' * (len(flying) != 1)} in flight")
         if blocked:
@@ -323,6 +323,12 @@ class _Planner:
         ]
         return [f"late events of closed days wait until {min(later):%H:%M:%S}Z"] if later else []
 
+    def _left(self, name: str, works: tuple[Work, ...]) -> list[str]:
+        """Say what `heal` sees and leaves to the automation whose boundary it is."""
+        if name != HEAL:
+            return []
+        return [f"leaves {self._range(work)} of {', '.join(work.tables)} to {work.automation}" for work in works]
+
     def _outlook(self, name: str, *, is_blocked: bool) -> str:
         cadence = next((c for c in self.declarations.cadences if c.name == name), None)
         if cadence is None:
@@ -336,7 +342,7 @@ class _Planner:
         what = "next window" if cadence.step == GRID else f"next {words(cadence.step).removeprefix('1 ')}"
         # What is in flight, or has failed, is not there though it has settled.
         state = "settled" if self.state.in_flight or is_blocked else "complete"
-        at_hand = f"{through:%Y-%m-%dT%H:%MZ}" if cadence.is_batch else f"{through:%H:%M}"
+        at_hand = f"{through:%Y-%m-%dT%H:%MZ}" if cadence.is_batch else f"{through:%H:%M}Z"
         return f"{state} through {at_hand}, {what} settles at {at:%Y-%m-%dT%H:%M:%S}Z"
 
     def _range(self, work: Work) -> str:
