@@ -223,10 +223,8 @@ class Publisher:
         receipt = staged.receipt
         for table, read in staged.inputs.items():
             if any(touched & read for _, touched in self._ledger.touched_since(receipt.inputs_seq, table)):
-                for span in receipt.covered:
-                    self._ledger.reopen(
-                        receipt.table, span, f"{table} changed", receipt.committed_at, receipt.committed_at
-                    )
+                at = receipt.committed_at
+                self._ledger.reopen(receipt.table, receipt.covered, f"{table} changed", at, at)
 
     def _target(self, staged: Staged) -> Path:
         return self._layout.partition(staged.receipt.table, staged.grain, staged.receipt.span)
@@ -318,6 +316,9 @@ def adopt_newer(layout: Layout, ledger: Ledger, table: str, grain: Grain, span: 
             )
         ledger.record(receipt, str((folder / name).relative_to(layout.root)), receipt.covered, kind="adopted")
         ledger.cover(table, [receipt.span], receipt.covered)
+        if receipt.inputs_seq:
+            # Whoever told of changed inputs meanwhile did not see it.
+            ledger.reopen(table, receipt.covered, "adopted after a crash", receipt.committed_at, receipt.committed_at)
     return receipt
 
 

@@ -34,9 +34,11 @@ class Ingest:
         self._stream = stream
         self._running = running
         self._progress = progress
-        # What is reopened later than this is not mended by what copies from the lake.
-        self._looked_at = site.clock.now()
-        self._reopened = site.ledger.reopened().get(stream.name, ())
+        # What copies from the lake mends nothing that is not in this list. A look that was about to record something
+        # has done so, or will do it later than this instant: it takes its own inside a transaction too.
+        with site.ledger.transaction():
+            self._looked_at = site.clock.now()
+            self._reopened = site.ledger.reopened().get(stream.name, ())
         self._made: dict[TimeWindow, Outcome] = {}
 
     @property
@@ -96,7 +98,8 @@ class Ingest:
 
     def _refuse_loss(self, content: WindowContent) -> None:
         if not self._running.accepts_loss:
-            refuse_loss(self._site, self._stream, content, self.reopened)
+            there = self._site.ledger.coverage(self._stream.name) | self._site.ledger.coverage(self._stream.daily)
+            refuse_loss(self._site, self._stream, content, self.reopened & there)
 
     def _why(self, span: TimeWindow, current: Current | None) -> str:
         """Return why a partition is made: it was reopened, or what is said of the whole run."""
@@ -176,7 +179,8 @@ class Ingest:
             )
             for c in windows
         )
-        return self._publish_day(day, schema, contents, None, self._looked_at)
+        known = self._known(self._stream.daily, day).get(day.start)
+        return self._publish_day(day, schema, contents, known, self._looked_at)
 
     def _publish_day(
         self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: datetime,
@@ -238,14 +242,14 @@ class Ingest:
     def _healed(self, day: TimeWindow, spans: Intervals, errors: list[StreamAssetsError]) -> list[Outcome]:
         try:
             return self._site.planned_again(self._stream.daily, day, lambda: self._heal(day, spans))
-        except TransientError as error:
-            errors.append(error)
-            return []
-        except TerminalError as error:
+        except (TerminalError, SourceIncomplete) as error:
             windows = [window for span in spans for window in span.windows()]
             if len(windows) < 2:
                 errors.append(error)
                 return []
+        except TransientError as error:
+            errors.append(error)
+            return []
         middle = len(windows) // 2
         halves = (Intervals.of(*windows[:middle]), Intervals.of(*windows[middle:]))
         return [outcome for half in halves for outcome in self._healed(day, half, errors)][-1:]

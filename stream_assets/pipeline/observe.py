@@ -56,7 +56,8 @@ def _look_at(site: Site, stream: StreamSpec) -> None:
         return
     with site.ledger.transaction():
         reopen_stream(site, stream, Intervals.of(*arrivals.windows), "events arrived late")
-        for span in arrivals.mended:
+        # What a failure was made from is no longer that, or has been mended: it is worth another try.
+        for span in Intervals.of(*arrivals.windows, *arrivals.mended):
             site.ledger.work.clear_failures(stream.name, span)
             site.ledger.work.clear_failures(stream.daily, span)
         site.ledger.sources.move_cursor(stream.name, arrivals.cursor)
@@ -69,16 +70,18 @@ def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: st
     is read after this instant mends it, since the events were seen at some instant before.
     """
     now = site.clock.now()
-    touched = Intervals.union_of(
-        span.clip(TimeWindow(site.lake.start, max(span.end, site.lake.start))) for span in touched
+    calendar = site.lake.calendar
+    # What lies ahead has been read by nobody, and what lies before the start or behind the end is wanted by nobody.
+    end = min(
+        calendar.day_around(now).end, calendar.midnight(stream.end) if stream.end else calendar.day_around(now).end
     )
+    touched = touched.clip(TimeWindow(site.lake.start, max(end, site.lake.start)))
     days = site.ledger.coverage(stream.daily)
-    for span in touched & days:
-        for day in site.lake.calendar.days(span):
-            last = max((c.committed_at for c in site.ledger.current(stream.daily, day)), default=now)
-            site.ledger.reopen(stream.name, span.clip(day), reason, now, max(now, last + HEAL_EVERY))
-    for span in touched - days:
-        site.ledger.reopen(stream.name, span, reason, now, now)
+    for day in dict.fromkeys(d for span in touched & days for d in calendar.days(span)):
+        last = site.ledger.made_at(stream.daily, day)
+        not_before = max(now, last + HEAL_EVERY) if last else now
+        site.ledger.reopen(stream.name, touched.clip(day), reason, now, not_before)
+    site.ledger.reopen(stream.name, touched - days, reason, now, now)
 
 
 def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
@@ -94,7 +97,7 @@ def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
             )
             if before and before.code != consumer.code and (consumer.code_stated or before.code_stated):
                 for span in ledger.coverage(consumer.name):
-                    ledger.reopen(consumer.name, span, f"code version is now {consumer.code}", now, now)
+                    ledger.reopen(consumer.name, Intervals.of(span), f"code version is now {consumer.code}", now, now)
 
 
 def _look_at_inputs(site: Site, consumer: Consumer) -> None:
@@ -131,7 +134,7 @@ def _reconcile(site: Site, consumer: Consumer, since: int, coverage: Intervals, 
 def _reopen_older(site: Site, consumer: Consumer, hit: TimeWindow, seq: int, reason: str, now: datetime) -> None:
     for current in site.ledger.current(consumer.name, hit):
         if current.inputs_seq < seq:
-            site.ledger.reopen(consumer.name, current.span.clip(hit), reason, now, now)
+            site.ledger.reopen(consumer.name, Intervals.of(current.span.clip(hit)), reason, now, now)
 
 
 def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerState:

@@ -238,10 +238,13 @@ class Pipeline:
         own = self.lake.ledger.coverage(target.name)
         for span in due & sealed:
             for day in self.calendar.days(span):
-                kept = Intervals.of(span.clip(day)) & own
-                if kept:
-                    outcomes += [o for o in ingest.heal(day, kept) if not o.is_good]
-            outcomes += self._confirmed(target, Intervals.of(span), progress)
+                asked = Intervals.of(span.clip(day))
+                failed = [o for o in ingest.heal(day, asked & own) if not o.is_good] if asked & own else []
+                for window in (w for s in asked & own if failed for w in s.windows()):
+                    said, passes = failed[0].error, failed[0].is_transient
+                    # Nothing is remembered of it: a window of a sealed day is never due.
+                    outcomes.append(Outcome(target.name, window, "failed", None, said, passes, is_waiting=True))
+                outcomes += self._confirmed(target, asked - (own if failed else Intervals()), progress)
         return outcomes
 
     def _confirmed(self, target: Table, spans: Intervals, progress: Progress) -> list[Outcome]:

@@ -297,7 +297,7 @@ def a_change_that_fails_is_none(case: LakeCase) -> None:
 
     def fail() -> None:
         with lake.ledger.transaction():
-            lake.ledger.reopen("events", WINDOWS[0], "late", NOW, NOW)
+            lake.ledger.reopen("events", Intervals.of(WINDOWS[0]), "late", NOW, NOW)
             lake.ledger.sources.move_cursor("events", "1")
             raise LakeError("died here")
 
@@ -311,9 +311,9 @@ def what_arrives_while_a_window_is_read_is_not_forgotten(case: LakeCase) -> None
     """L9: a publication mends what was known when its inputs were read, not what came meanwhile."""
     lake = case.lake()
     before, after = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
-    lake.ledger.reopen("events", WINDOWS[0], "late", before, before)
-    lake.ledger.reopen("events", WINDOWS[1], "late", before, before)
-    lake.ledger.reopen("events", WINDOWS[0], "late again", after, after)
+    lake.ledger.reopen("events", Intervals.of(WINDOWS[0]), "late", before, before)
+    lake.ledger.reopen("events", Intervals.of(WINDOWS[1]), "late", before, before)
+    lake.ledger.reopen("events", Intervals.of(WINDOWS[0]), "late again", after, after)
     publish(lake, "events", *((w, events(w)) for w in WINDOWS[:2]))
     (left,) = lake.ledger.reopened()["events"]
     assert (left.span, left.since, left.not_before) == (WINDOWS[0], before, before)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from stream_assets.core.clock import SystemClock
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import HEAL
 from stream_assets.core.planning.decision import decide
 from stream_assets.core.window import Calendar, TimeWindow
@@ -356,8 +357,8 @@ def test_an_automation_stopped_by_a_person_stops_its_cadence_and_nothing_else(wo
     early = now - timedelta(hours=2)
     with ledger.transaction():
         for start in (yesterday.start, w.settled().start):
-            ledger.reopen("dashboard", TimeWindow(start, start + FIVE), "the test says so", early, early)
-        ledger.reopen("report", yesterday, "the test says so", early, early)
+            ledger.reopen("dashboard", Intervals.of(TimeWindow(start, start + FIVE)), "the test says so", early, early)
+        ledger.reopen("report", Intervals.of(yesterday), "the test says so", early, early)
 
     def healed() -> Any:
         return [r for r in w.live.runs() if r["runId"] not in quiet]

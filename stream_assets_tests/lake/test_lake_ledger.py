@@ -71,7 +71,7 @@ class Reopenings(RuleBasedStateMachine):
 
     @rule(span=places, wait=st.integers(0, 5))
     def reopen(self, span: TimeWindow, wait: int) -> None:
-        self.ledger.reopen("events", span, "late", self.now, self.now + wait * MINUTE)
+        self.ledger.reopen("events", Intervals.of(span), "late", self.now, self.now + wait * MINUTE)
         for window in span.windows():
             since, latest, not_before = self.known.get(window, (self.now, self.now, self.now + wait * MINUTE))
             self.known[window] = (since, max(latest, self.now), not_before)

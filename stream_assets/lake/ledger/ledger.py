@@ -20,6 +20,7 @@ from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
 
 FORMAT = "1"
+_INSERT_REOPENED = 'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)'
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,17 +283,21 @@ class Ledger:
             "insert into coverage values (?, ?, ?)", [(table, text(s.start), text(s.end)) for s in after]
         )
 
-    def reopen(self, table: str, span: TimeWindow, reason: str, since: datetime, not_before: datetime) -> None:
-        """Record that sealed content of `table` inside `span` is no longer right.
+    def reopen(self, table: str, spans_: Intervals, reason: str, since: datetime, not_before: datetime) -> None:
+        """Record that content of `table` inside `spans_` is no longer right.
 
         Where that is recorded already it stays due as it was, but only what is read at `since` or later mends it: a
         reader that is under way has not seen what came now.
         """
-        known = self._reopened_in(table, span)
+        if spans_.hull is None:
+            return
+        known = self._reopened_in(table, spans_.hull)
         for row in known:
-            self._reopen_again(row, span, since)
-        for part in Intervals.of(span) - merged(known):
-            self._insert_reopened(table, part, reason, text(since), text(since), text(not_before))
+            self._reopen_again(row, spans_, since)
+        facts = (reason, text(since), text(since), text(not_before))
+        self.database.change_many(
+            _INSERT_REOPENED, [(table, text(s.start), text(s.end), *facts) for s in spans_ - merged(known)]
+        )
 
     def _reopened_in(self, table: str, span: TimeWindow) -> list[Row]:
         return self.database.rows(
@@ -300,24 +305,20 @@ class Ledger:
             (table, text(span.end), text(span.start)),
         )
 
-    def _reopen_again(self, row: Row, span: TimeWindow, latest: datetime) -> None:
-        if row["latest"] >= text(latest):
-            return
+    def _reopen_again(self, row: Row, spans_: Intervals, latest: datetime) -> None:
         whole = next(spans([row]))
+        hit = spans_.clip(whole)
+        if not hit or row["latest"] >= text(latest):
+            return
         self.database.change("delete from reopened where id = ?", (row["id"],))
-        self._insert_reopened(
-            row["tbl"], whole.clip(span), row["reason"], row["since"], text(latest), row["not_before"]
-        )
-        for rest in Intervals.of(whole) - Intervals.of(span):
-            self._insert_reopened(row["tbl"], rest, row["reason"], row["since"], row["latest"], row["not_before"])
+        for part, seen in [(p, text(latest)) for p in hit] + [(p, row["latest"]) for p in Intervals.of(whole) - hit]:
+            self._insert_reopened(row["tbl"], part, row["reason"], row["since"], seen, row["not_before"])
 
     def _insert_reopened(
         self, table: str, span: TimeWindow, reason: str, since: str, latest: str, not_before: str
     ) -> None:
-        self.database.change(
-            'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)',
-            (table, text(span.start), text(span.end), reason, since, latest, not_before),
-        )
+        values = (table, text(span.start), text(span.end), reason, since, latest, not_before)
+        self.database.change(_INSERT_REOPENED, values)
 
     def settle(self, table: str, span: TimeWindow, read_at: datetime) -> None:
         """Strike out what was reopened up to `read_at` inside `span`, and the failures there: both have been mended.
@@ -332,6 +333,13 @@ class Ledger:
                 for rest in Intervals.of(*spans([row])) - Intervals.of(span):
                     self._insert_reopened(name, rest, row["reason"], row["since"], row["latest"], row["not_before"])
             self.work.clear_failures(name, span)
+
+    def made_at(self, table: str, span: TimeWindow) -> datetime | None:
+        """Return when a partition was last made, also where it came out equal; None before."""
+        row = self.database.row(
+            "select max(committed_at) as at from publication where tbl = ? and key_start = ?", (table, text(span.start))
+        )
+        return instant(row["at"]) if row and row["at"] else None
 
     def touched_since(self, seq: int, table: str) -> list[tuple[int, Intervals]]:
         """Return `(sequence number, event time touched)` of every publication of `table` after `seq`."""

@@ -6,6 +6,7 @@ create table if not exists publication (
     touched text not null, reason text not null, run_id text not null, committed_at text not null
 );
 create index if not exists publication_by_table on publication (tbl, seq);
+create index if not exists publication_by_key on publication (tbl, key_start);
 create table if not exists current (
     tbl text not null, key_start text not null, key_end text not null, revision integer not null,
     digest text not null, rows integer not null, file text not null, inputs_seq integer not null,

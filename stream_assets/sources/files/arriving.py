@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from stream_assets.sources.files.listing import Found, list_files
 from stream_assets.sources.files.opening import mark
 from stream_assets.sources.files.piece import Reader
 from stream_assets.sources.files.scan import Scan, reader_of
-from stream_assets.sources.protocol import Arrivals, FileFact, FileVersion, SourceState
+from stream_assets.sources.protocol import Arrivals, FileFact, SourceState
 
 if TYPE_CHECKING:
     from stream_assets.sources.files import FileEvents
@@ -53,24 +53,28 @@ def arrivals(source: FileEvents, cursor: str | None, *, now: datetime, state: So
             # In the middle of a write: it is new again at the next look.
             continue
         budget -= size
+        if old and _is_said(fact, old):
+            continue
         facts.append(_handed_over(fact, old, since))
         if len(facts) >= _REMEMBERED_AT_ONCE:
             state.remember(facts)
             facts.clear()
+    # An empty folder is more likely a disk that is not there than the end of all files.
+    gone = known.keys() - {file.name for file in listed} if listed else set[str]()
+    lost = [fact for fact in map(state.fact, sorted(gone)) if fact]
+    # Where a file that is gone had rows, what failed is worth another try; that is remembered until it is handed over.
+    facts += [
+        FileFact(f.path, size=-1, mtime_ns=f.mtime_ns, mended=f.broken | f.windows)
+        for f in lost
+        if f.broken or f.windows
+    ]
     if facts:
         state.remember(facts)
-    if gone := _gone(listed, known):
-        state.forget(gone)
+    # The last one seen holds the count of looks.
+    newest = max((version.seen for version in known.values()), default=0)
+    if told := {f.path for f in lost if not f.broken and not f.windows and f.seen <= since and f.seen < newest}:
+        state.forget(told)
     return _since(state.facts_since(since), since, now)
-
-
-def _gone(listed: list[Found], known: Mapping[str, FileVersion]) -> set[str]:
-    """Return the known files that are not there any more, but for the last one seen: it holds the count of looks."""
-    if not listed:
-        # An empty folder is more likely a disk that is not there than the end of all files.
-        return set()
-    gone = known.keys() - {file.name for file in listed}
-    return gone - {max(known, key=lambda path: known[path].seen)} if gone else set()
 
 
 def _look(source: FileEvents, file: Found, old: FileFact | None, now: datetime, reader: Reader) -> tuple[FileFact, int]:
@@ -85,6 +89,12 @@ def _look(source: FileEvents, file: Found, old: FileFact | None, now: datetime, 
     # What the older version had may be elsewhere now.
     mended = old.broken if fact.error is None else Intervals()
     return replace(fact, fresh=fact.fresh | old.windows, mended=mended), file.size
+
+
+def _is_said(fact: FileFact, old: FileFact) -> bool:
+    """Whether a look at a file that seems to have changed says nothing that is not known of it."""
+    fact, old = (replace(f, seen=0, fresh=Intervals(), mended=Intervals()) for f in (fact, old))
+    return fact == old
 
 
 def _handed_over(fact: FileFact, old: FileFact | None, since: int) -> FileFact:
