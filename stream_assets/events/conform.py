@@ -18,7 +18,16 @@ from stream_assets.core.window import EPOCH, utc
 from stream_assets.errors import DeclarationError, SourceError
 from stream_assets.events import instants, raw
 from stream_assets.events.buffers import offsets_of, plain
-from stream_assets.events.schema import ARRIVAL_TIME, DEEPEST, EVENT_ID, EVENT_TIME, INSTANT, REJECTED, RESERVED
+from stream_assets.events.schema import (
+    AROUND,
+    ARRIVAL_TIME,
+    DEEPEST,
+    EVENT_ID,
+    EVENT_TIME,
+    INSTANT,
+    REJECTED,
+    RESERVED,
+)
 
 _MICROSECOND = timedelta(microseconds=1)
 _AHEAD = timedelta(days=1)
@@ -45,10 +54,17 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Conformed:
-    """Events in the canonical columns, and the rows that could not become events (schema `REJECTED`)."""
+    """Events in the canonical columns, and the rows that could not become events.
+
+    Attributes:
+        table: the events.
+        rejected: the rows that could not become events (schema `REJECTED`).
+        around: for each of `rejected` what the source gave under `AROUND`, else null.
+    """
 
     table: pa.Table
     rejected: pa.Table
+    around: pa.ChunkedArray[Any]
 
 
 def conform(batch: pa.RecordBatch | pa.Table, names: Names, where: object, now: datetime) -> Conformed:
@@ -56,7 +72,7 @@ def conform(batch: pa.RecordBatch | pa.Table, names: Names, where: object, now: 
 
     The table has `event_id` (any type that is not nested), `event_time` (`timestamp[us, UTC]`, not null),
     `arrival_time` (the same type, nullable, only if the source has it), then the other columns in the
-    source's order. Dictionary, run-end, view and extension encodings are undone.
+    source's order, without `AROUND`. Dictionary, run-end, view and extension encodings are undone.
 
     Rejected are rows whose id is null or empty; whose event time is null, without a time zone, not readable, before
     1970 or more than one day after `now`; whose arrival time is there but has no time zone or cannot be read.
@@ -77,7 +93,11 @@ def conform(batch: pa.RecordBatch | pa.Table, names: Names, where: object, now: 
     done = [_conform(piece, places, latest) for piece in pieces or _blank(batch.schema)]
     if len(done) == 1:
         return done[0]
-    return Conformed(pa.concat_tables([d.table for d in done]), pa.concat_tables([d.rejected for d in done]))
+    return Conformed(
+        pa.concat_tables([d.table for d in done]),
+        pa.concat_tables([d.rejected for d in done]),
+        _chunked([chunk for d in done for chunk in d.around.chunks]),
+    )
 
 
 def reasons(rejected: pa.Table) -> dict[str, int]:
@@ -101,6 +121,8 @@ def _places(schema: pa.Schema, names: Names, where: object) -> dict[str, int]:
     if arrival in present:
         found[ARRIVAL_TIME] = present.index(arrival)
     for place, name in enumerate(present):
+        if name == AROUND:
+            continue
         canonical = renamed.get(name, name)
         if canonical in RESERVED:
             raise SourceError(
@@ -153,17 +175,23 @@ def _conform(batch: pa.RecordBatch, places: dict[str, int], latest: int) -> Conf
     table = pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
     verdicts = [(rows, reason) for rows, reason in verdicts if rows.any()]
     if not verdicts:
-        return Conformed(table, REJECTED.empty_table())
+        return Conformed(table, REJECTED.empty_table(), _chunked([]))
     # The first verdict counts, so that every rejected row has one reason.
     which: npt.NDArray[np.int64] = np.select([rows for rows, _ in verdicts], range(1, len(verdicts) + 1), 0)
     out = np.flatnonzero(which)
+    rows = batch.take(pa.array(out, pa.int64()))
+    around = cast("Any", pa).nulls(len(out), INSTANT)
+    if AROUND in rows.schema.names:
+        around = cast("Any", rows.column(AROUND)).cast(INSTANT)
+        rows = rows.drop_columns([AROUND])
     shown = [verdicts[int(number) - 1][1] for number in which[out]]
     when = pa.array(times[out], pa.int64(), mask=~readable[out]).view(INSTANT)
-    rejected = pa.table(
-        [pa.array(shown, pa.string()), when, raw.as_json(batch.take(pa.array(out, pa.int64())))],
-        schema=REJECTED,
-    )
-    return Conformed(table.filter(pa.array(which == 0, pa.bool_())), rejected)
+    rejected = pa.table([pa.array(shown, pa.string()), when, raw.as_json(rows)], schema=REJECTED)
+    return Conformed(table.filter(pa.array(which == 0, pa.bool_())), rejected, _chunked([around]))
+
+
+def _chunked(instants: list[pa.Array[Any]]) -> pa.ChunkedArray[Any]:
+    return cast("Any", pa).chunked_array(instants, INSTANT)
 
 
 def _is_variable(kind: pa.DataType) -> bool:

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Raw rows as JSON, for people who look into why a row was rejected."""
 
 from __future__ import annotations
@@ -7,37 +8,76 @@ import math
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute
 
 from stream_assets.events.buffers import plain
 
+pc: Any = pyarrow.compute
 
-def as_json(batch: pa.RecordBatch) -> pa.Array[Any]:
+_BYTES_AT_ONCE = 16 << 20
+"""Many times as much JSON, since every row repeats the names, is still far from the 2 GiB that one Arrow array holds."""
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_ESCAPES = {text: _encode(text)[1:-1] for text in ("\\", '"')}
+_CONTROLS = {text: _encode(text)[1:-1] for text in map(chr, range(0x20))}
+
+
+def as_json(batch: pa.RecordBatch) -> pa.ChunkedArray[Any]:
     """Return each row as one JSON object under the source's own column names.
 
     Times, decimals and bytes that are UTF-8 become text, other bytes hexadecimal text, NaN and infinities
     text.
     """
+    step = max(1, batch.num_rows * _BYTES_AT_ONCE // max(1, batch.nbytes))
+    pieces = [_objects(batch.slice(start, step)) for start in range(0, batch.num_rows, step)]
+    return cast("Any", pa).chunked_array(pieces, pa.string())
+
+
+def _objects(batch: pa.RecordBatch) -> pa.Array[Any]:
     arrays: list[Any] = cast("Any", batch).columns
-    columns = [_values(array) for array in arrays]
-    rows = zip(*columns, strict=True) if columns else iter(())
-    return pa.array(
-        [json.dumps(dict(zip(batch.schema.names, row, strict=True)), ensure_ascii=False) for row in rows],
-        pa.string(),
-    )
+    parts: list[Any] = []
+    for name, array in zip(batch.schema.names, arrays, strict=True):
+        parts += [f"{', ' if parts else '{'}{_encode(name)}: ", _cells(plain(array)).fill_null("null")]
+    return pc.binary_join_element_wise(*parts, "}", "")
 
 
-def _values(column: pa.Array[Any]) -> list[Any]:
-    column = plain(column)
+def _cells(column: pa.Array[Any]) -> Any:
+    """Return each value as JSON; null stays null."""
     kind: Any = column.type
-    zoned = ""
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.string())
+    if pa.types.is_floating(kind):
+        texts = column.cast(pa.string())
+        return pc.if_else(pc.is_finite(column), texts, _quoted(texts))
     if pa.types.is_timestamp(kind) and kind.tz:
         # Without its zone the text is UTC, and needs no time zone database on the machine.
-        column, zoned = column.cast(pa.timestamp(kind.unit)), "Z"
-    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not pa.types.is_interval(kind):
-        return [None if text is None else text + zoned for text in column.cast(pa.string()).to_pylist()]
+        return _quoted(pc.binary_join_element_wise(column.cast(pa.timestamp(kind.unit)).cast(pa.string()), "Z", ""))
+    is_time = pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not pa.types.is_interval(kind)
+    if is_time or pa.types.is_decimal(kind):
+        return _quoted(column.cast(pa.string()))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        if _is_utf8(column):
+            return _quoted(column.cast(pa.string()))
         column = column.cast(pa.large_binary())
-    return [_value(scalar) for scalar in cast("Any", column)]
+    # Types that are rare have values that only Python can look into.
+    return pa.array([_encode(_value(scalar)) for scalar in cast("Any", column)], pa.string())
+
+
+def _quoted(texts: Any) -> Any:
+    for text, escaped in _ESCAPES.items():
+        texts = pc.replace_substring(texts, text, escaped)
+    if pc.any(pc.match_substring_regex(texts, "[\\x00-\\x1f]")).as_py():
+        for text, escaped in _CONTROLS.items():
+            texts = pc.replace_substring(texts, text, escaped)
+    return pc.binary_join_element_wise('"', texts, '"', "")
+
+
+def _is_utf8(column: pa.Array[Any]) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _value(scalar: Any) -> Any:

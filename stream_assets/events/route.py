@@ -49,7 +49,7 @@ class _Run:
 
 
 class Router:
-    """Takes the conformed batches of a range in any order, and gives every window of it once, oldest first.
+    """Takes the conformed or the rejected rows of a range in any order, and gives every window once, oldest first.
 
     Rows stay in the order in which they were added. Every table given has the union of the columns seen.
     Memory is bounded by the budget and the largest window: what is beyond is written to Arrow files under
@@ -91,15 +91,19 @@ class Router:
         self._waiting_bytes = 0
         self._runs: list[_Run] = []
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, table: pa.Table, *, otherwise: pa.ChunkedArray[Any] | None = None) -> None:
         """Take the rows of `table` whose event time is in the range, and count the others as `outside`.
+
+        Args:
+            table: rows with their event times, which may be null.
+            otherwise: for each row an instant, which decides where the event time is not in the range.
 
         Raises:
             SourceError: terminal; a column whose type does not fit the batches before.
             LakeUnavailable: transient; the disk is full to which rows are spilled.
             LakeError: terminal; the folder for spilled rows cannot be written.
         """
-        table, places = self._inside(table)
+        table, places = self._inside(table, otherwise)
         if not table.num_rows:
             self._empty = table.schema.remove_metadata()
             return
@@ -150,15 +154,22 @@ class Router:
     ) -> None:
         self.close()
 
-    def _inside(self, table: pa.Table) -> tuple[pa.Table, Places]:
-        times: Any = table.column(EVENT_TIME).cast(INSTANT).cast(pa.int64())
-        places: npt.NDArray[np.int64] = (times.to_numpy() - self._start) // _STEP
-        within = (places >= 0) & (places < self._count)
+    def _inside(self, table: pa.Table, otherwise: pa.ChunkedArray[Any] | None) -> tuple[pa.Table, Places]:
+        places, within = self._places(table.column(EVENT_TIME))
+        if otherwise is not None and not within.all():
+            others, fit = self._places(otherwise)
+            places, within = np.where(within, places, others), within | fit
         if not within.all():
             self.outside += int(len(within) - np.count_nonzero(within))
             table, places = table.filter(pa.array(within, pa.bool_())), places[within]
         # numpy sorts 16-bit integers by radix, in linear time.
         return table, places.astype(np.uint16 if self._count <= 1 << 16 else np.int64)
+
+    def _places(self, times: pa.ChunkedArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return the numbers of the windows of instants, and which of them are in the range; null is in none."""
+        micros: Any = times.cast(INSTANT).cast(pa.int64())
+        places = (micros.fill_null(self._start - 1).to_numpy() - self._start) // _STEP
+        return places, (places >= 0) & (places < self._count)
 
     def _learn(self, schema: pa.Schema) -> None:
         if schema not in self._schemas:
@@ -192,7 +203,7 @@ class Router:
         except OSError as error:
             kind = LakeUnavailable if error.errno in (errno.ENOSPC, errno.EDQUOT) else LakeError
             raise kind(
-                f"the events of {self.span} do not fit in memory and cannot be put aside in "
+                f"the rows of {self.span} do not fit in memory and cannot be put aside in "
                 f"{self._spill_dir}: {error}; "
                 "make room there, or read a shorter range"
             ) from error

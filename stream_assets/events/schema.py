@@ -19,6 +19,11 @@ DEEPEST = 64
 """How many levels a column may be nested."""
 
 INSTANT = pa.timestamp("us", tz="UTC")
+
+AROUND = "stream_assets.around"
+"""A column of a source's answer, of type `INSTANT`, that is no part of the events: where an event time cannot be used, an
+instant of the window in which the row is counted, that of the rows around it."""
+
 EMPTY = pa.schema([pa.field(EVENT_ID, pa.string()), pa.field(EVENT_TIME, INSTANT, nullable=False)])
 """The schema of a stream of which nothing has been seen yet."""
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from stream_assets.core.declaration import StreamSpec
-from stream_assets.core.window import EPOCH, GRID, TimeWindow
+from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceError
 from stream_assets.events.conform import conform
 from stream_assets.events.dedup import deduplicate
 from stream_assets.events.route import Router
-from stream_assets.events.schema import EVENT_TIME, REJECTED
+from stream_assets.events.schema import INSTANT, REJECTED
 from stream_assets.pipeline.asking import source_errors
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.site import Site
-from stream_assets.sources.protocol import ORIGIN_KEY, PLACE_KEY
+from stream_assets.sources.protocol import ORIGIN_KEY
+
+REJECTED_BYTES = 64 << 20
+"""How much Arrow data of rejected rows is held in memory, beside the events."""
 
 
 class Read:
@@ -34,9 +34,10 @@ class Read:
         self._stream = stream
         self.span = span
         self.at = site.clock.now()
-        self._rejected: dict[datetime, list[pa.Table]] = {}
         self._source = site.sources[stream.name]
-        self._router = Router(span, spill_dir=site.lake.staging(), schema=self._schema_of_nothing())
+        staging = site.lake.staging()
+        self._events = Router(span, spill_dir=staging, schema=self._schema_of_nothing())
+        self._rejected = Router(span, spill_dir=staging, budget_bytes=REJECTED_BYTES, schema=REJECTED)
 
     def __enter__(self) -> Read:
         try:
@@ -44,12 +45,16 @@ class Read:
                 for batch in self._batches():
                     self._take(batch)
         except BaseException:
-            self._router.close()
+            self._close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._router.close()
+        self._close()
+
+    def _close(self) -> None:
+        self._events.close()
+        self._rejected.close()
 
     def _schema_of_nothing(self) -> pa.Schema | None:
         """Return the columns of an empty answer, where the source knows them."""
@@ -71,45 +76,25 @@ class Read:
         origin = metadata.get(ORIGIN_KEY, b"").decode() or f"the source of {self._stream.name!r}"
         conformed = conform(batch, self._source.names, origin, self.at)
         try:
-            self._router.add(conformed.table)
+            self._events.add(conformed.table)
         except SourceError as error:
             raise SourceError(f"{origin}: {error}") from error
-        if conformed.rejected.num_rows:
-            self._reject(conformed.rejected, metadata.get(PLACE_KEY))
-
-    def _reject(self, rows: pa.Table, place: bytes | None) -> None:
-        """Count each rejected row in one window: its own, else that of the rows around it, else the first."""
-        known = datetime.fromisoformat(place.decode()) if place else self.span.start
-        micros: Any = rows.column(EVENT_TIME).cast(pa.int64())
-        times = micros.fill_null(_micros(known)).to_numpy()
-        inside = (times >= _micros(self.span.start)) & (times < _micros(self.span.end))
-        numbers = np.where(inside, times, _micros(known)) // _micros(EPOCH + GRID)
-        for number in np.unique(numbers):
-            start = EPOCH + int(number) * GRID
-            self._rejected.setdefault(start, []).append(rows.filter(pa.array(numbers == number)))
+        # Each is counted in one window: its own, else that of the rows around it, else the first.
+        around = conformed.around.fill_null(pa.scalar(self.span.start, INSTANT))
+        self._rejected.add(conformed.rejected, otherwise=around)
 
     @property
     def schema(self) -> pa.Schema:
         """Columns of every window."""
-        return self._router.schema
+        return self._events.schema
 
     def windows(self) -> Iterator[WindowContent]:
         """Yield every window of the range, oldest first; rejected rows are kept beside the lake's tables, if asked."""
-        for window, table in self._router.windows():
+        for (window, table), (_, rejected) in zip(self._events.windows(), self._rejected.windows(), strict=True):
             kept = deduplicate(table)
-            rejected = self._rejected.get(window.start, [])
             if self._keeps_rejected:
-                self._keep_rejected(window, rejected)
-            lost = sum(r.num_rows for r in rejected)
+                self._site.lake.keep_rejected(self._stream.name, window, rejected)
+            lost = rejected.num_rows
             yield WindowContent(
                 window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost, is_fresh=True
             )
-
-    def _keep_rejected(self, window: TimeWindow, rejected: list[pa.Table]) -> None:
-        self._site.lake.keep_rejected(
-            self._stream.name, window, pa.concat_tables(rejected) if rejected else REJECTED.empty_table()
-        )
-
-
-def _micros(instant: datetime) -> int:
-    return (instant - EPOCH) // timedelta(microseconds=1)

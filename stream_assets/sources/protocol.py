@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
     from stream_assets.events.conform import Names
 
-PLACE_KEY = b"stream_assets.window"
-"""Schema metadata of a batch of rows whose event time cannot be used: the start of the window they are
-counted in."""
-
 ORIGIN_KEY = b"stream_assets.origin"
 """Schema metadata of a batch: which part of the source it is from, such as a file, for messages."""
 
@@ -256,9 +252,9 @@ class Source(Protocol):
 
         Columns have the source's own names. A row whose event time cannot be used (null, text that is no
         instant, before 1970, more than a day ahead) is given in exactly one window, that of the rows around
-        it, so that it is rejected and counted once; such rows come in batches of their own, with that
-        window's start as schema metadata under `PLACE_KEY`. What a batch is from may be named under
-        `ORIGIN_KEY`. With a `state`, what is known is used to read less.
+        it, so that it is rejected and counted once: an instant of that window stands in the column `AROUND`
+        (of `events.schema`), which a batch without such rows need not have. What a batch is from may be named
+        under `ORIGIN_KEY`. With a `state`, what is known is used to read less.
 
         Raises:
             SourceIncomplete: transient; something of the range is being written just now.

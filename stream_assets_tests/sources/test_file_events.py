@@ -17,7 +17,7 @@ from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import DeclarationError, SourceError, SourceUnavailable
 from stream_assets.events.conform import conform
 from stream_assets.sources.files import FileEvents, delimited, jsonl
-from stream_assets.sources.protocol import PLACE_KEY, MemoryState
+from stream_assets.sources.protocol import MemoryState
 
 TEN = datetime(2026, 3, 1, 10, tzinfo=UTC)
 NOW = TEN + timedelta(hours=5)
@@ -217,7 +217,7 @@ def test_a_row_without_a_usable_time_is_given_in_one_window_that_of_its_neighbou
                 raws: list[Any] = done.rejected.column("raw").to_pylist()
                 for raw in raws:
                     found.setdefault(f"{window.start:%H:%M}", []).append(json.loads(raw)["event_id"])
-                    assert batch.schema.metadata[PLACE_KEY] == window.start.isoformat().encode()
+                assert all(around in window for around in done.around.to_pylist())
         assert found == {"10:00": ["head"], "10:10": [f"bad{n}" for n in range(5)], "10:40": ["naive"]}
     assert len(read(source)) == 10
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import EPOCH, GRID, TimeWindow, floor_to_grid
 from stream_assets.errors import SourceError
+from stream_assets.events.schema import AROUND, INSTANT
 from stream_assets.sources.files.columnar import Columnar
 from stream_assets.sources.files.delimited import Delimited
 from stream_assets.sources.files.jsonl import JsonLines
@@ -29,7 +30,7 @@ from stream_assets.sources.files.placing import (
     intervals_of,
     micros,
 )
-from stream_assets.sources.protocol import ORIGIN_KEY, PLACE_KEY, FileFact
+from stream_assets.sources.protocol import ORIGIN_KEY, FileFact
 
 if TYPE_CHECKING:
     from stream_assets.sources.files import FileEvents
@@ -241,7 +242,7 @@ def _changed(file: Found) -> datetime:
 
 
 def _rows_of(placed: Placed, window: TimeWindow, columns: list[str], file: Found) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of `window`; apart, with their window, those that will be rejected for their time."""
+    """Yield the rows of `window`; apart, with the instant of the rows around, those that will be rejected for their time."""
     origin = {ORIGIN_KEY: str(file.path).encode(errors="replace")}
     table, places = placed.table.replace_schema_metadata(origin), placed.places
     for name in columns:
@@ -253,11 +254,8 @@ def _rows_of(placed: Placed, window: TimeWindow, columns: list[str], file: Found
     if placed.sound is None:
         return
     unsound = inside & ~placed.sound
-    for number in np.unique(places[unsound] // _GRID_US):
-        start = EPOCH + int(number) * GRID
-        rows = _picked(table, unsound & (places // _GRID_US == number))
-        metadata = origin | {PLACE_KEY: start.isoformat().encode()}
-        yield from rows.replace_schema_metadata(metadata).to_batches()
+    around = pa.array(places[unsound], pa.int64()).view(INSTANT)
+    yield from _picked(table, unsound).append_column(AROUND, around).to_batches()
 
 
 def _picked(table: pa.Table, mask: Mask) -> pa.Table:
