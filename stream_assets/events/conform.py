@@ -184,9 +184,9 @@ def _conform(batch: pa.RecordBatch, places: dict[str, int], latest: int) -> Conf
     if AROUND in rows.schema.names:
         around = cast("Any", rows.column(AROUND)).cast(INSTANT)
         rows = rows.drop_columns([AROUND])
-    shown = [verdicts[int(number) - 1][1] for number in which[out]]
+    shown = pa.array([reason for _, reason in verdicts], pa.string()).take(pa.array(which[out] - 1, pa.int64()))
     when = pa.array(times[out], pa.int64(), mask=~readable[out]).view(INSTANT)
-    rejected = pa.table([pa.array(shown, pa.string()), when, raw.as_json(rows)], schema=REJECTED)
+    rejected = pa.table([shown, when, raw.as_json(rows)], schema=REJECTED)
     return Conformed(table.filter(pa.array(which == 0, pa.bool_())), rejected, _chunked([around]))
 
 

@@ -17,7 +17,7 @@ from stream_assets.core.window import TimeWindow
 from stream_assets.errors import DeclarationError, SourceError
 from stream_assets.events.conform import Conformed, Names, conform, reasons
 from stream_assets.events.dedup import deduplicate
-from stream_assets.events.schema import DEEPEST, INSTANT, REJECTED
+from stream_assets.events.schema import AROUND, DEEPEST, INSTANT, REJECTED
 
 run_end_encode: Any = vars(pc)["run_end_encode"]
 
@@ -143,6 +143,19 @@ def test_batches_and_tables_of_many_chunks_and_of_none_are_taken() -> None:
     empty = conform(batch.schema.empty_table(), NAMES, WINDOW, NOW)
     assert empty.table.schema == conform(batch, NAMES, WINDOW, NOW).table.schema
     assert empty.table.num_rows == empty.rejected.num_rows == 0
+
+
+def test_where_a_row_is_counted_is_no_part_of_events_or_of_raw_rows() -> None:
+    times = [NOW - timedelta(minutes=n) for n in range(4)]
+    table = pa.table({"id": [1, None, 3, 4], "ts": [FINE, FINE, None, None], AROUND: pa.array(times, INSTANT)})
+    for answer in (table, pa.concat_tables([table.slice(0, 3), table.slice(3)])):
+        got = conform(answer, NAMES, WINDOW, NOW)
+        assert got.table.column_names == ["event_id", "event_time"]
+        assert got.around.to_pylist() == times[1:]
+        assert [json.loads(raw) for raw in got.rejected.column("raw").to_pylist()] == [
+            {"id": None, "ts": FINE}, {"id": 3, "ts": None}, {"id": 4, "ts": None},
+        ]  # fmt: skip
+    assert conformed({"id": [1, None], "ts": [FINE, FINE]}).around.to_pylist() == [None]
 
 
 def test_a_raw_row_of_any_types_becomes_json() -> None:

@@ -19,6 +19,7 @@ from stream_assets.events.schema import EMPTY, INSTANT
 START = EPOCH + timedelta(days=20_000)
 SPAN = TimeWindow(START, START + 6 * GRID)
 MICROSECOND = timedelta(microseconds=1)
+PAIR = pa.list_(pa.int64())
 SECONDS = st.integers(-400, 2200)
 BATCHES = st.lists(st.lists(SECONDS, max_size=12), max_size=6)
 
@@ -28,6 +29,11 @@ def batch(seconds: list[int], first: int = 0, **columns: Any) -> pa.Table:
     ids = [f"e{first + n}" for n in range(len(seconds))]
     times = pa.array(micros, pa.int64()).view(INSTANT)
     return pa.table({"event_id": pa.array(ids, pa.string()), "event_time": times, **columns})
+
+
+def instants(seconds: list[int | None]) -> Any:
+    times = [None if s is None else START + timedelta(seconds=s) for s in seconds]
+    return pa.array(times, INSTANT)
 
 
 def batches_of(seconds: list[list[int]]) -> list[pa.Table]:
@@ -65,6 +71,33 @@ def test_what_does_not_fit_in_memory_comes_back_the_same(seconds: list[list[int]
     _, spilled = routed(tables, tmp_path, budget)
     assert spilled == kept
     assert not list(tmp_path.iterdir())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(
+    rows=st.lists(st.lists(st.tuples(st.none() | SECONDS, st.none() | SECONDS), max_size=12), max_size=6),
+    budget=st.sampled_from([1, 1 << 20]),
+)
+def test_rows_without_a_time_in_the_range_go_where_they_are_said_to_belong(
+    rows: list[list[tuple[int | None, int | None]]], budget: int, tmp_path: Path
+) -> None:
+    expected: dict[int, list[tuple[int | None, int | None]]] = {n: [] for n in range(6)}
+    outside = 0
+    with Router(SPAN, spill_dir=tmp_path, budget_bytes=budget) as router:
+        for piece in rows:
+            router.add(
+                pa.table({"event_time": instants([own for own, _ in piece]), "row": pa.array(piece, PAIR)}),
+                otherwise=pa.chunked_array([instants([other for _, other in piece])]),
+            )
+            for own, other in piece:
+                place = next((s // 300 for s in (own, other) if s is not None and 0 <= s < 1800), None)
+                if place is None:
+                    outside += 1
+                else:
+                    expected[place].append((own, other))
+        found = [table.column("row").to_pylist() if table.num_rows else [] for _, table in router.windows()]
+    assert [[tuple(row) for row in window] for window in found] == list(expected.values())
+    assert router.outside == outside
 
 
 def test_spilling_happens_and_leaves_nothing_behind(tmp_path: Path) -> None:
