@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import dagster as dg
@@ -11,6 +12,7 @@ from stream_assets import Project, consumer
 from stream_assets.core.window import TimeWindow
 from stream_assets.defs.adopt import adopt
 from stream_assets.defs.names import WORK_TAG, Names
+from stream_assets.pipeline.project import find_consumers
 from stream_assets_tests.defs.conftest import Host, error_of
 
 
@@ -93,7 +95,8 @@ def test_a_closed_day_whose_inputs_are_not_sealed_fails_and_names_the_selection(
     assert "materialize events, events_daily, finance_report" in error_of(result)
 
 
-def test_planned_work_makes_what_is_due_and_confirms_the_rest(host: Host) -> None:
+def test_planned_work_makes_what_is_due_and_confirms_the_rest(hosted: Callable[..., Host]) -> None:
+    host = hosted(*find_consumers("stream_assets.consumers"), start="2026-03-08")
     day = host.yesterday()
     assert host.run(["events_daily"], day).success
     _, requests = host.pipeline.request("heal")
@@ -103,7 +106,8 @@ def test_planned_work_makes_what_is_due_and_confirms_the_rest(host: Host) -> Non
     assert host.pipeline.lake.ledger.work.in_flight(host.pipeline.clock.now()) == ()
 
 
-def test_a_new_instance_on_an_old_lake_is_told_and_asked_for_nothing(host: Host) -> None:
+def test_a_new_instance_on_an_old_lake_is_told_and_asked_for_nothing(hosted: Callable[..., Host]) -> None:
+    host = hosted(*find_consumers("stream_assets.consumers"), start="2026-03-08")
     for _ in host.pipeline.run():
         pass
     assert host.pipeline.plan().works == ()
