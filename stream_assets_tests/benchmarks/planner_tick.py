@@ -45,7 +45,7 @@ def ticks(lake: str, days: int) -> dict[str, Any]:
     noon = now.replace(second=0)
     midnight = now.replace(hour=0, minute=0, second=0)
     first = midnight - timedelta(days=days)
-    project = Project((Stream("events", SyntheticEvents()),), lake=lake, start=first.date().isoformat())
+    project = Project((Stream("events", SyntheticEvents(late_share=0)),), lake=lake, start=first.date().isoformat())
     clock = SettableClock(now)
     pipeline = project.open([revenue_dashboard, finance_report], clock)
     pipeline.observe()

@@ -134,9 +134,12 @@ class DagsterDev:
         process.wait(timeout=10)
 
     def interrupt(self, patience: float = 90) -> int:
-        """Stop it as Ctrl-C in its terminal does, and return its exit status when all of the group is gone."""
+        """Stop it as Ctrl-C in its terminal does, and return its exit status when all of the group is gone.
+
+        Dagster may start its code server anew while it is stopped, which then has heard of nothing: so people press again.
+        """
         assert self._process is not None
-        if not _ends_by(signal.SIGINT, self._process, patience):
+        if not any(_ends_by(signal.SIGINT, self._process, patience / 3) for _ in range(3)):
             raise Late(f"interrupted, and not gone after {patience:.0f} s: {self.said()[-3000:]}")
         process, self._process = self._process, None
         return process.wait(timeout=10)

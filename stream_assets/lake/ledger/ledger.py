@@ -336,8 +336,11 @@ class Ledger:
 
     def made_at(self, table: str, span: TimeWindow) -> datetime | None:
         """Return when a partition was last made, also where it came out equal; None before."""
+        where = "where tbl = :table and key_start = :start"
         row = self.database.row(
-            "select max(committed_at) as at from publication where tbl = ? and key_start = ?", (table, text(span.start))
+            f"select max(committed_at) as at from (select committed_at from publication {where}"
+            f" union all select committed_at from current {where})",
+            {"table": table, "start": text(span.start)},
         )
         return instant(row["at"]) if row and row["at"] else None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,17 +28,14 @@ ZONE = "TEST_ZONE"
 
 @dataclass(frozen=True)
 class PoorEvents(SyntheticEvents):
-    """Synthetic events of which one window cannot be read, and one day is read slowly."""
+    """Synthetic events of which one window cannot be read."""
 
     broken_at: str = "2023-09-01T10:20Z"
-    slow_on: str = "2023-07-10"
 
     def read(self, window: TimeWindow, *, now: datetime, state: SourceState | None = None) -> Iterator[pa.RecordBatch]:
         """Raise where the broken window is asked for."""
         if datetime.fromisoformat(self.broken_at) in window:
             raise SourceError(f"page 7 of {self.broken_at} is torn: mend it")
-        if datetime.fromisoformat(f"{self.slow_on}T12:00Z") in window:
-            time.sleep(25)
         return super().read(window, now=now, state=state)
 
 
