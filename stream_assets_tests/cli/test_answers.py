@@ -12,8 +12,8 @@ from pathlib import Path
 from stream_assets_tests.cli.conftest import Shell
 
 
-def test_status_says_how_every_consumer_and_stream_stands(done: Shell) -> None:
-    facts = done.json("status")
+def test_status_says_how_every_consumer_and_stream_stands(filled: Shell) -> None:
+    facts = filled.json("status")
     orders, report = facts["consumers"]
     assert (orders["complete_through"], orders["lag_seconds"]) == ("2026-03-10T00:45:00+00:00", 120)
     assert report["complete_through"] == "2026-03-10T00:00:00+00:00"
