@@ -129,9 +129,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def done(template: Path) -> Shell:
-    """The same lake for all tests that only ask."""
-    return _open(template)
+def done(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """One such lake for all tests that only ask, or ask wrongly."""
+    folder = tmp_path_factory.mktemp("done")
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    return _open(folder)
 
 
 @pytest.fixture
