@@ -200,10 +200,6 @@ class Lake(Foundation):
         except FileNotFoundError:
             return {}
 
-    def has_had_rows(self, table: str) -> bool:
-        """Whether any publication of a table (of a stream, its days too) has rows."""
-        return self._reader.has_had_rows(table)
-
     def last_schema(self, table: str) -> pa.Schema | None:
         """Return the schema of the newest publication of a table that has rows, else of the newest; None without one."""
         return self._reader.last_schema(table)

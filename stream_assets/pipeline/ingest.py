@@ -43,7 +43,7 @@ class Ingest:
 
     @property
     def reopened(self) -> Intervals:
-        """Event time that the source has named as touched since it was sealed."""
+        """Event time that the source has named as touched, and that nothing has read since."""
         return Intervals.union_of(r.span for r in self._reopened)
 
     # Windows of the open day.
@@ -144,7 +144,7 @@ class Ingest:
         sealed = self._site.ledger.coverage(self._stream.name)
         for day in days:
             if not read_again and sealed.covers(day) and not self.reopened.clip(day):
-                outcomes += self._guarded(day, self._compact)
+                outcomes += self._halving(day, self._stream.daily, self._compact, self._halves_of_days)
             else:
                 to_read.append(day)
         for span in Intervals.of(*to_read):
@@ -301,9 +301,6 @@ class Ingest:
         except TransientError as error:
             return self._failed(span, table, error)
         return [outcome for part in parts for outcome in self._halving(part, table, publish, halves)]
-
-    def _guarded(self, day: TimeWindow, publish: Callable[[TimeWindow], list[Outcome]]) -> list[Outcome]:
-        return self._halving(day, self._stream.daily, publish, self._halves_of_days)
 
     def _failed(self, span: TimeWindow, table: str, error: StreamAssetsError) -> list[Outcome]:
         grain = "5 min" if table == self._stream.name else "day"

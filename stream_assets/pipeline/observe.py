@@ -72,9 +72,8 @@ def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: st
     now = site.clock.now()
     calendar = site.lake.calendar
     # What lies ahead has been read by nobody, and what lies before the start or behind the end is wanted by nobody.
-    end = min(
-        calendar.day_around(now).end, calendar.midnight(stream.end) if stream.end else calendar.day_around(now).end
-    )
+    tonight = calendar.day_around(now).end
+    end = min(tonight, calendar.midnight(stream.end)) if stream.end else tonight
     touched = touched.clip(TimeWindow(site.lake.start, max(end, site.lake.start)))
     days = site.ledger.coverage(stream.daily)
     for day in dict.fromkeys(d for span in touched & days for d in calendar.days(span)):
