@@ -46,23 +46,29 @@ class SourceResource(dg.ConfigurableResource[Any]):
 
 
 def source_resource(source: Any) -> SourceResource:
-    """Return `source`, a frozen dataclass, as a typed resource with the same fields; durations are text like `2 min`."""
+    """Return `source`, a frozen dataclass, as a typed resource with the same fields; durations are text like `2 min`.
+
+    Fields that are declared `field(repr=False)` are credentials and none of the resource's, since everybody who reaches
+    Dagster's pages reads its configuration: each process has them from where the project does.
+    """
     values = {f.name: getattr(source, f.name) for f in fields(source)}
-    return _resource_type(type(source))(**{name: _shown(value) for name, value in values.items()})
+    kept = tuple((f.name, values.pop(f.name)) for f in fields(source) if not f.repr)
+    return _resource_type(type(source), kept)(**{name: _shown(value) for name, value in values.items()})
 
 
 @lru_cache
-def _resource_type(kind: type[Any]) -> type[SourceResource]:
+def _resource_type(kind: type[Any], kept: tuple[tuple[str, Any], ...]) -> type[SourceResource]:
     hints = get_type_hints(kind)
     durations = {name for name, hint in hints.items() if hint is timedelta}
     model: dict[str, Any] = {
         f.name: (str if f.name in durations else hints[f.name], ... if f.default is MISSING else _shown(f.default))
         for f in fields(kind)
+        if f.repr
     }
 
     def source(self: SourceResource) -> Any:
         values = {name: getattr(self, name) for name in model}
-        return kind(**{n: _duration(v) if n in durations else v for n, v in values.items()})
+        return kind(**{n: _duration(v) if n in durations else v for n, v in values.items()}, **dict(kept))
 
     made = create_model(f"{kind.__name__}Resource", __base__=SourceResource, __doc__=kind.__doc__, **model)
     made.source = source

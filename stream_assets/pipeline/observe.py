@@ -48,7 +48,7 @@ def _look_at(site: Site, stream: StreamSpec) -> None:
     source = site.sources[stream.name]
     cursor = site.ledger.sources.cursor(stream.name)
     now = site.clock.now()
-    with source_errors(stream.name, "what has arrived"):
+    with source_errors(stream.name, source, "what has arrived"):
         arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
         watermark = source.watermark(now)
     site.ledger.sources.advance(stream.name, watermark)

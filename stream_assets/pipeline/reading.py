@@ -58,7 +58,7 @@ class Read:
 
     def _schema_of_nothing(self) -> pa.Schema | None:
         """Return the columns of an empty answer, where the source knows them."""
-        with source_errors(self._stream.name, self.span):
+        with source_errors(self._stream.name, self._source, self.span):
             schema = self._source.schema(now=self.at)
         if schema is None:
             return None
@@ -68,7 +68,7 @@ class Read:
             return None  # the windows that have rows of such columns will say what is wrong with them
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        with source_errors(self._stream.name, self.span):
+        with source_errors(self._stream.name, self._source, self.span):
             yield from self._source.read(self.span, now=self.at, state=self._site.source_state(self._stream.name))
 
     def _take(self, batch: pa.RecordBatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -226,7 +226,7 @@ class Source(Protocol):
     S7 An event is (id, window): copies of one may be given, of which the caller keeps the latest arrival.
 
     A source is a frozen dataclass of plain fields (str, int, float, bool, timedelta, or None), cheap to make:
-    it opens nothing before it is asked.
+    it opens nothing before it is asked. A field that is a credential is declared `field(repr=False)`.
     """
 
     @property
@@ -279,3 +279,9 @@ class Source(Protocol):
     def describe(self) -> str:
         """Say in one line what is read, for people; no credential."""
         ...
+
+
+def secrets_of(source: object) -> tuple[str, ...]:
+    """Return the credentials of a source: the values of its fields that are declared `field(repr=False)`."""
+    assert is_dataclass(source)
+    return tuple(str(value) for f in fields(source) if not f.repr and (value := getattr(source, f.name)))
