@@ -1,0 +1,1 @@
+"""A lake under everything that goes wrong at once: `python -m stream_assets_tests.chaos`, or `make chaos`."""
