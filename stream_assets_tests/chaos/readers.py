@@ -25,6 +25,8 @@ from stream_assets_tests.lake.polling_reader import NOT_FOUND
 
 WINDOWS = ("events", "dashboard", "busiest")
 DAYS = ("events_daily", "report", "features")
+STREAM = ("events", "events_daily")
+"""A relation of a consumer's table does not say which partition a row is of."""
 _DAY = timedelta(days=1)
 TRIES = 20
 
@@ -52,7 +54,7 @@ class Reader:
         self.run.note("polled", [self.kind, dict(self.counts)])
 
     def poll(self) -> None:
-        table = self.draw.choice(WINDOWS + DAYS)
+        table = self.draw.choice(STREAM if self.kind == "lake.relation" else WINDOWS + DAYS)
         day = self.lake.calendar.day_around(self.run.weather.now() - _DAY * self.draw.choice([0, 0, 0, 1, 2]))
         span = day if table in WINDOWS else TimeWindow(self.lake.start, day.end)
         try:
@@ -170,7 +172,7 @@ def of_lake(table: str, rows: pa.Table) -> Seen:
 
 
 def with_lake(reader: Reader, table: str, span: TimeWindow) -> Seen:
-    return of_lake(table, reader.lake.read(table, span, keys=table not in ("events", "events_daily")))
+    return of_lake(table, reader.lake.read(table, span, keys=table not in STREAM))
 
 
 def with_relation(reader: Reader, table: str, span: TimeWindow) -> Seen:
