@@ -48,7 +48,7 @@ class Staged:
     Attributes:
         folder: where it lies in staging; its only file is `file`.
         touched: event time whose content is new or other than before.
-        read_at: when its inputs were read; what was reopened until then is mended by it.
+        read_at: the ledger's mark when its inputs were read; what was reopened until then is mended by it.
         inputs: tables of the lake that it was made from -> event time that was read of each.
         mends: event time of it that was made anew, and whose reopening it settles.
     """
@@ -58,7 +58,7 @@ class Staged:
     folder: Path
     file: str
     touched: Intervals
-    read_at: datetime
+    read_at: int
     inputs: Mapping[str, Intervals]
     mends: Intervals
 
@@ -109,7 +109,7 @@ class Publisher:
         receipt: Callable[[], Receipt],
         *,
         touched: Callable[[Receipt], Intervals],
-        read_at: datetime,
+        read_at: int,
         inputs: Mapping[str, Intervals] = MappingProxyType({}),
         mends: Intervals | None = None,
     ) -> Receipt:
@@ -122,7 +122,7 @@ class Publisher:
             receipt: called after the last row was written. Its revision is the one to publish: the revision that was
                 read, plus one.
             touched: event time whose content is new or other than before.
-            read_at: when nothing of the inputs had been read yet.
+            read_at: the ledger's mark when nothing of the inputs had been read yet.
             inputs: tables of the lake that it was made from -> event time that was read of each. What was published
                 there since the receipt's `inputs_seq` reopens the partition at once.
             mends: event time of the partition that was made anew, if not all of it.

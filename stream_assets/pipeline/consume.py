@@ -123,22 +123,22 @@ class Consume:
                 try:
                     made = self._make(partition, inputs, upto)
                     if made.is_equal and made.current and site.lake.is_whole(made.current):
-                        outcomes.append(self._unchanged(made.current, made.receipt, inputs.at))
+                        outcomes.append(self._unchanged(made.current, made.receipt, inputs.mark))
                     else:
-                        self._stage(publisher, made, inputs.at)
+                        self._stage(publisher, made, inputs.mark)
                 except (ConsumerError, NotReady) as error:
                     outcomes.append(self._failed(partition, error))
             outcomes += [Outcome(name, r.span, "published", r) for r in publisher.commit()]
         return sorted(outcomes, key=lambda o: o.span)
 
-    def _unchanged(self, current: Current, receipt: Receipt, read_at: datetime) -> Outcome:
+    def _unchanged(self, current: Current, receipt: Receipt, read_at: int) -> Outcome:
         ledger = self._site.ledger
         with ledger.transaction():
             ledger.delivered(current, receipt.inputs_seq, receipt.code, self._site.clock.now())
             ledger.settle(current.table, current.span, read_at)
         return Outcome(current.table, current.span, "unchanged", current.receipt)
 
-    def _stage(self, publisher: Publisher, made: _Made, read_at: datetime) -> None:
+    def _stage(self, publisher: Publisher, made: _Made, read_at: int) -> None:
         try:
             publisher.stage(
                 self._table.grain, made.table.schema, [made.table], lambda: made.receipt,

@@ -34,10 +34,9 @@ class Ingest:
         self._stream = stream
         self._running = running
         self._progress = progress
-        # What copies from the lake mends nothing that is not in this list. A look that was about to record something
-        # has done so, or will do it later than this instant: it takes its own inside a transaction too.
+        # What copies from the lake mends nothing that is not in this list.
         with site.ledger.transaction():
-            self._looked_at = site.clock.now()
+            self._looked_at = site.ledger.mark()
             self._reopened = site.ledger.reopened().get(stream.name, ())
         self._made: dict[TimeWindow, Outcome] = {}
 
@@ -68,18 +67,18 @@ class Ingest:
             for content in read.windows():
                 current = known.get(content.window.start)
                 if current and self._is_equal(current, content):
-                    outcomes.append(self._unchanged(current, read.at))
+                    outcomes.append(self._unchanged(current, read.mark))
                     continue
                 if current:
                     self._refuse_loss(content)
-                self._stage_window(publisher, content, current, read.schema, read.at)
+                self._stage_window(publisher, content, current, read.schema, read.mark)
                 if len(publisher) >= WINDOWS_A_COMMIT:
                     outcomes += self._commit(publisher)
             outcomes += self._commit(publisher)
         return sorted(outcomes, key=lambda o: o.span)
 
     def _stage_window(
-        self, publisher: Publisher, content: WindowContent, current: Current | None, schema: pa.Schema, read_at: datetime
+        self, publisher: Publisher, content: WindowContent, current: Current | None, schema: pa.Schema, read_at: int
     ) -> None:  # fmt: skip
         """Write one window's own file into staging."""
         first, last = bounds(content.table)
@@ -111,7 +110,7 @@ class Ingest:
         is_same = _has_events_of(current, content) and current.receipt.rejected == content.rejected
         return is_same and self._site.lake.is_whole(current)
 
-    def _unchanged(self, current: Current, read_at: datetime, mends: Intervals | None = None) -> Outcome:
+    def _unchanged(self, current: Current, read_at: int, mends: Intervals | None = None) -> Outcome:
         with self._site.ledger.transaction():
             self._site.ledger.delivered(current, current.inputs_seq, current.code, self._site.clock.now())
             for span in mends or Intervals.of(current.span):
@@ -159,7 +158,7 @@ class Ingest:
             for day in self._site.lake.calendar.days(span):
                 count = day.duration // GRID
                 in_day = (next(contents) for _ in range(count))
-                outcomes += self._publish_day(day, read.schema, in_day, known.get(day.start), read.at)
+                outcomes += self._publish_day(day, read.schema, in_day, known.get(day.start), read.mark)
         return outcomes
 
     def _known(self, table: str, span: TimeWindow) -> dict[datetime, Current]:
@@ -183,7 +182,7 @@ class Ingest:
         return self._publish_day(day, schema, contents, known, self._looked_at)
 
     def _publish_day(
-        self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: datetime,
+        self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: int,
         mends: Intervals | None = None,
     ) -> list[Outcome]:  # fmt: skip
         """Publish one day from its windows, in order, holding one in memory at a time.

@@ -30,7 +30,7 @@ class Inputs:
         hull: event time from the first partition's lookback to the last one's end.
 
     Attributes:
-        at: when nothing had been read yet.
+        mark: the ledger's, when nothing had been read yet.
         seq: the ledger's sequence number at that moment.
         files: what each input consisted of then.
     """
@@ -40,7 +40,7 @@ class Inputs:
         self._consumer = consumer
         self._hull = hull
         self._streams: dict[str, tuple[pa.Table, npt.NDArray[np.int64]]] = {}
-        self.at = site.clock.now()
+        self.mark = site.ledger.mark()
         self.seq = site.ledger.seq()
         self.files = {name: site.lake.files(name, hull) for name in consumer.inputs}
 

@@ -34,6 +34,7 @@ class Read:
         self._stream = stream
         self.span = span
         self.at = site.clock.now()
+        self.mark = site.ledger.mark()
         self._source = site.sources[stream.name]
         staging = site.lake.staging()
         self._events = Router(span, spill_dir=staging, schema=self._schema_of_nothing())

@@ -61,7 +61,8 @@ def stage(
     )  # fmt: skip
     schema = lake.unified(t.schema for t in tables)
     return publisher.stage(
-        lake.ledger.tables()[table], schema, tables, lambda: receipt, touched=lambda said: said.covered, read_at=NOW, inputs=inputs,
+        lake.ledger.tables()[table], schema, tables, lambda: receipt, touched=lambda said: said.covered,
+        read_at=lake.ledger.mark(), inputs=inputs,
     )  # fmt: skip
 
 

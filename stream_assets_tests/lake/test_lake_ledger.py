@@ -59,32 +59,35 @@ def test_coverage_is_what_was_covered_last(ledger: Ledger, changes: list[tuple[l
 
 
 class Reopenings(RuleBasedStateMachine):
-    """Each window keeps since when it is due, the latest news of it, and when it may be healed."""
+    """Each window keeps since when it is due, the latest news of it, and when it may be healed; clocks may go back."""
 
     ledger: Ledger
 
     def __init__(self) -> None:
         super().__init__()
         self.ledger.database.change("delete from reopened")
-        self.known: dict[TimeWindow, tuple[datetime, datetime, datetime]] = {}
+        self.known: dict[TimeWindow, tuple[datetime, int, datetime]] = {}
         self.now = NOW
+        self.marks = [self.ledger.mark()]
 
     @rule(span=places, wait=st.integers(0, 5))
     def reopen(self, span: TimeWindow, wait: int) -> None:
+        mark = self.ledger.mark() + 1
         self.ledger.reopen("events", Intervals.of(span), "late", self.now, self.now + wait * MINUTE)
+        self.marks.append(self.ledger.mark())
         for window in span.windows():
-            since, latest, not_before = self.known.get(window, (self.now, self.now, self.now + wait * MINUTE))
-            self.known[window] = (since, max(latest, self.now), not_before)
+            since, _, not_before = self.known.get(window, (self.now, mark, self.now + wait * MINUTE))
+            self.known[window] = (since, mark, not_before)
 
     @rule(span=places, age=st.integers(0, 10))
     def settle(self, span: TimeWindow, age: int) -> None:
-        read_at = self.now - age * MINUTE
+        read_at = self.marks[max(0, len(self.marks) - 1 - age)]
         self.ledger.settle("events", span, read_at)
         for window in span.windows():
             if window in self.known and self.known[window][1] <= read_at:
                 del self.known[window]
 
-    @rule(minutes=st.integers(1, 5))
+    @rule(minutes=st.integers(-5, 5))
     def wait(self, minutes: int) -> None:
         self.now += minutes * MINUTE
 

@@ -191,6 +191,14 @@ class Ledger:
             found.setdefault(row["tbl"], []).append(item)
         return {table: tuple(items) for table, items in found.items()}
 
+    def mark(self) -> int:
+        """Return a number that grows with everything that is reopened: who reads now has seen what was reopened under it.
+
+        Clocks would not do: one that is set back tells of a later moment as of an earlier one.
+        """
+        row = self.database.row("select seq from sqlite_sequence where name = 'reopened'")
+        return row["seq"] if row else 0
+
     def made_by_other_code(self, table: str, code: str, since: datetime) -> Intervals:
         """Return the partitions of `table` that start at `since` or later and that another code made."""
         rows = self.database.rows(
@@ -286,15 +294,15 @@ class Ledger:
     def reopen(self, table: str, spans_: Intervals, reason: str, since: datetime, not_before: datetime) -> None:
         """Record that content of `table` inside `spans_` is no longer right.
 
-        Where that is recorded already it stays due as it was, but only what is read at `since` or later mends it: a
-        reader that is under way has not seen what came now.
+        Where that is recorded already it stays due as it was, but only what is read from now on mends it: a reader that is
+        under way has not seen what came now.
         """
         if spans_.hull is None:
             return
-        known = self._reopened_in(table, spans_.hull)
+        known, mark = self._reopened_in(table, spans_.hull), self.mark() + 1
         for row in known:
-            self._reopen_again(row, spans_, since)
-        facts = (reason, text(since), text(since), text(not_before))
+            self._reopen_again(row, spans_, mark)
+        facts = (reason, text(since), mark, text(not_before))
         self.database.change_many(
             _INSERT_REOPENED, [(table, text(s.start), text(s.end), *facts) for s in spans_ - merged(known)]
         )
@@ -305,29 +313,29 @@ class Ledger:
             (table, text(span.end), text(span.start)),
         )
 
-    def _reopen_again(self, row: Row, spans_: Intervals, latest: datetime) -> None:
+    def _reopen_again(self, row: Row, spans_: Intervals, mark: int) -> None:
         whole = next(spans([row]))
         hit = spans_.clip(whole)
-        if not hit or row["latest"] >= text(latest):
+        if not hit:
             return
         self.database.change("delete from reopened where id = ?", (row["id"],))
-        for part, seen in [(p, text(latest)) for p in hit] + [(p, row["latest"]) for p in Intervals.of(whole) - hit]:
+        for part, seen in [(p, mark) for p in hit] + [(p, row["latest"]) for p in Intervals.of(whole) - hit]:
             self._insert_reopened(row["tbl"], part, row["reason"], row["since"], seen, row["not_before"])
 
     def _insert_reopened(
-        self, table: str, span: TimeWindow, reason: str, since: str, latest: str, not_before: str
+        self, table: str, span: TimeWindow, reason: str, since: str, latest: int, not_before: str
     ) -> None:
         values = (table, text(span.start), text(span.end), reason, since, latest, not_before)
         self.database.change(_INSERT_REOPENED, values)
 
-    def settle(self, table: str, span: TimeWindow, read_at: datetime) -> None:
-        """Strike out what was reopened up to `read_at` inside `span`, and the failures there: both have been mended.
+    def settle(self, table: str, span: TimeWindow, read_at: int) -> None:
+        """Strike out what was reopened up to the mark `read_at` inside `span`, and the failures there: both have been mended.
 
         A day of a stream mends its windows too.
         """
         for name in {table, self.stream_of(table) or table}:
             for row in self._reopened_in(name, span):
-                if row["latest"] > text(read_at):
+                if row["latest"] > read_at:
                     continue
                 self.database.change("delete from reopened where id = ?", (row["id"],))
                 for rest in Intervals.of(*spans([row])) - Intervals.of(span):

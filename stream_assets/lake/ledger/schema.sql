@@ -16,8 +16,8 @@ create table if not exists current (
 create index if not exists current_by_code on current (tbl, code);
 create table if not exists coverage (tbl text not null, start text not null, "end" text not null, primary key (tbl, start)) without rowid;
 create table if not exists reopened (
-    id integer primary key, tbl text not null, start text not null, "end" text not null,
-    reason text not null, since text not null, latest text not null, not_before text not null
+    id integer primary key autoincrement, tbl text not null, start text not null, "end" text not null,
+    reason text not null, since text not null, latest integer not null, not_before text not null
 );
 create index if not exists reopened_by_span on reopened (tbl, start);
 create table if not exists failure (
