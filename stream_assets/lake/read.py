@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
@@ -21,6 +23,7 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
 from stream_assets.events.schema import EMPTY, EVENT_TIME
+from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import Current, Ledger
 from stream_assets.lake.parquet import fit, unified
@@ -211,6 +214,9 @@ class Reader:
 
         A query engine opens files when it likes, later than the list was made. The folders around them have the same
         names as in the lake. In a lake that cannot be written the files' own names are returned.
+
+        Raises:
+            LakeUnavailable: transient; the disk is full.
         """
         folder = self._layout.staging / f"pinned-{uuid4().hex}"
         try:
@@ -220,9 +226,12 @@ class Reader:
 
         def link(path: Path) -> Path:
             pinned = folder / path.relative_to(self._layout.root)
-            pinned.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, pinned)
-            return pinned
+            with lake_errors(folder):
+                pinned.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):
+                    os.link(path, pinned)
+                    return pinned
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
         return [self.with_file(current, link)[1] for current in partitions]
 

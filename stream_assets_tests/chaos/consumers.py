@@ -48,7 +48,7 @@ def features(events: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
 
 
 _WINDOWS = ("5 min", "5 min", "5 min", "10 min", "1 hour")
-_DAYS = ("5 min", "20 min", "1 hour", "1 day", "2 days")
+_DAYS = ("5 min", "20 min", "1 hour", "1 day")
 
 
 def declared(seed: int, epoch: int) -> list[Consumer]:

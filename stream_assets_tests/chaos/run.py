@@ -168,7 +168,7 @@ def chaos(seed: int, minutes: float, keep: Path, say: Callable[[str], None]) -> 
     say(f"{time.monotonic() - began:.0f} s: the lake is judged")
     judge_readings(run, pipeline, verdict)
     judge_lake(run, pipeline, verdict)
-    fresh = settle(run, epoch, work / "fresh", pipeline.clock.now())
+    fresh = settle(run, epoch, work / "fresh")
     judge_tables(run, pipeline, fresh, verdict)
     figures = count(run, storm, disk, verdict, seed, minutes)
     for closed in (pipeline, fresh):
