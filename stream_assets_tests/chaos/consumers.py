@@ -35,10 +35,12 @@ def report(events: pa.Table) -> pa.Table:
 
 
 @consumer(freshness="1 hour", reads={"events": ["country", "amount"]})
-def report_with_the_dearest(events: pa.Table) -> pa.Table:
-    """The same and the dearest order, as after an edit of `report`."""
-    aggregates = [("amount", "sum"), ("amount", "count"), ("amount", "max")]
-    return events.group_by("country").aggregate(aggregates).sort_by("country")
+def dear_report(events: pa.Table) -> pa.Table:
+    """The same of dear orders alone, as after an edit of `report`; columns stay, since plain engines want them equal."""
+    import pyarrow.compute as pc
+
+    dear = events.filter(pc.greater(events.column("amount"), 20.0))
+    return dear.group_by("country").aggregate([("amount", "sum"), ("amount", "count")]).sort_by("country")
 
 
 @consumer(freshness="1 day", lookback="1 day", reads={"events": ["country", "user_id"]})
@@ -54,6 +56,6 @@ _DAYS = ("5 min", "20 min", "1 hour", "1 day")
 def declared(seed: int, epoch: int) -> list[Consumer]:
     """Return the consumers as they are declared in one epoch of a run: other freshnesses, and another body of `report`."""
     draw = random.Random(f"{seed} declared in epoch {epoch}")
-    body = replace(report_with_the_dearest, name="report") if epoch % 4 > 1 else report
+    body = replace(dear_report, name="report") if epoch % 4 > 1 else report
     choices = ((dashboard, _WINDOWS), (busiest, _WINDOWS), (body, _DAYS), (features, _DAYS))
     return [replace(c, freshness=parse_duration(draw.choice(known))) for c, known in choices]
