@@ -17,7 +17,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev run test test-long soak check format flights bench wheel clean clean-data
+.PHONY: help dev run test test-long soak chaos check format flights bench wheel clean clean-data
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -53,6 +53,9 @@ test-long: $(READY) ## run the long tests: a year of flights, a real `dagster de
 
 soak: $(READY) ## watch the real daemon for SOAK_MINUTES (20): promises, late events, a power cut
 	@SOAK_MINUTES=$${SOAK_MINUTES:-20} $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+chaos: $(READY) ## kill, stop, fill up and mislead 20 writers for CHAOS_MINUTES (10) while readers poll; CHAOS_SEED= repeats
+	@$(BIN)/python -m stream_assets_tests.chaos --minutes $${CHAOS_MINUTES:-10} $${CHAOS_SEED:+--seed $$CHAOS_SEED}
 
 check: $(READY) ## lint, format, types and import layers
 	@$(BIN)/ruff check

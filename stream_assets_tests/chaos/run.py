@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from stream_assets_tests.chaos.writers import LEASE, Run, Writer, hasten
 from stream_assets_tests.lake.processes import start as fork
 
 WRITERS = 20
-BEGINS = datetime(2026, 3, 11, 20, 0, tzinfo=UTC)
-FIRST_DAY = "2026-03-10"
+BEGINS = datetime(2026, 3, 11, 22, 30, tzinfo=UTC)
+FIRST_DAYS = ("2026-03-10", "2026-03-11")
+"""A run of a minute or more has a closed day before it begins."""
 LOOK = 0.02
 LOADED = (
     "duckdb", "pandas", "polars", "pyarrow.compute", "pyarrow.dataset", "pyarrow.parquet", "stream_assets.pipeline.consume",
@@ -39,7 +40,8 @@ LOADED = (
 EVERY: dict[str, float] = {
     "kill": 0.7, "stop": 6.0, "hour": 20.0, "leap": 15.0, "silence": 18.0, "full": 25.0, "declare": 12.0
 }  # fmt: skip
-"""Seconds between two of a kind, on average."""
+"""Seconds between two of a kind, on average; a run of less than a minute is a denser one."""
+DENSEST = 0.4
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Storm:
     run: Run
     disk: Disk
     draw: random.Random
+    density: float
     writers: dict[int, int] = field(default_factory=dict)
     stopped: dict[int, float] = field(default_factory=dict)
     ends: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
@@ -65,7 +68,7 @@ class Storm:
         last = time.monotonic()
         while (now := time.monotonic()) < end:
             for kind, every in EVERY.items():
-                if self.draw.random() < (now - last) / every:
+                if self.draw.random() < (now - last) / (every * self.density):
                     getattr(self, kind)(now)
                     self.counts[kind] += 1
             last = now
@@ -145,13 +148,13 @@ def chaos(seed: int, minutes: float, keep: Path, say: Callable[[str], None]) -> 
     disk = Disk(work / "disk", work / "image")
     weather = Weather(BEGINS)
     events = SyntheticEvents(rate=0.2, seed=seed, late_share=0.02, duplicate_share=0.05, quiet="")
-    run = Run(seed, work / "disk" / "lake", work / "logs", Shop(events, weather), weather, FIRST_DAY)
+    run = Run(seed, work / "disk" / "lake", work / "logs", Shop(events, weather), weather, FIRST_DAYS[minutes < 1])
     hasten(run)
     for module in LOADED:
         importlib.import_module(module)
     gc.freeze()
     run.project().open(declared(seed, 0), weather).lake.ledger.database.close()
-    storm = Storm(run, disk, random.Random(f"{seed} storm"))
+    storm = Storm(run, disk, random.Random(f"{seed} storm"), max(DENSEST, min(1.0, minutes)))
     readers = {fork(Reader(run, kind).live): kind for kind in READERS}
     try:
         storm.pass_by(minutes * 60)

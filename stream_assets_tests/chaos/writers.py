@@ -17,9 +17,8 @@ from stream_assets.core.window import GRID, TimeWindow, floor_to_grid
 from stream_assets.errors import StreamAssetsError
 from stream_assets.lake.ledger import work
 from stream_assets.lake.publish import KEEP_REPLACED, Publisher, sweep
-from stream_assets.pipeline import Pipeline
+from stream_assets.pipeline import Pipeline, site
 from stream_assets.pipeline import pipeline as doors
-from stream_assets.pipeline import site
 from stream_assets.pipeline.project import Project, Stream
 from stream_assets_tests.chaos.consumers import declared
 from stream_assets_tests.chaos.source import Shop

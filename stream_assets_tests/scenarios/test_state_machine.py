@@ -35,7 +35,11 @@ from stream_assets_tests.scenarios.shop import Shop
 from stream_assets_tests.scenarios.world import World, at_freshness
 
 HOUR, DAY, SECOND = timedelta(hours=1), timedelta(days=1), timedelta(seconds=1)
-FRESHNESS = {"dashboard": ("5 min", "20 min", "1 day"), "report": ("5 min", "1 hour", "1 day"), "totals": ("1 hour", "1 day")}
+FRESHNESS = {
+    "dashboard": ("5 min", "20 min", "1 day"),
+    "report": ("5 min", "1 hour", "1 day"),
+    "totals": ("1 hour", "1 day"),
+}
 TABLES = ("events", "events_daily", *FRESHNESS)
 STARTS = "2026-03-10"
 
@@ -70,7 +74,9 @@ class Machine(RuleBasedStateMachine):
     @initialize(freshness=st.fixed_dictionaries({n: st.sampled_from(f) for n, f in FRESHNESS.items()}))
     def begin(self, freshness: dict[str, str]) -> None:
         self.freshness, self.body = freshness, 0
-        self.w = World(self.folder / "lake", *self.consumers(), now=f"{STARTS} 00:40", start=STARTS, sources={"events": Shop()})
+        self.w = World(
+            self.folder / "lake", *self.consumers(), now=f"{STARTS} 00:40", start=STARTS, sources={"events": Shop()}
+        )
         self.pipelines = [self.w.pipeline, self.opened()]
         self.w.run()
 
@@ -280,7 +286,9 @@ class Machine(RuleBasedStateMachine):
         assert found.differences == []
         there = w.ids()
         assert len(there) == len(set(there))
-        fresh = World(self.folder / "fresh", *self.consumers(), now=f"{w.now:%Y-%m-%d %H:%M:%S}", start=STARTS, sources=w.sources)
+        fresh = World(
+            self.folder / "fresh", *self.consumers(), now=f"{w.now:%Y-%m-%d %H:%M:%S}", start=STARTS, sources=w.sources
+        )
         fresh.run()
         for table in TABLES:
             upto = f"{tonight:%Y-%m-%d}"
