@@ -91,6 +91,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def take_name(draft: Path, path: Path) -> None:
+    """Let a file that is written take the name `path`, of another one too, in one step that a power cut cannot undo by half."""
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
 def hold(folder: Path) -> int:
     """Mark a folder as in use until the returned descriptor is closed, or its process ends, however it ends."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

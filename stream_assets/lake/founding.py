@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from stream_assets.core.window import Calendar
 from stream_assets.errors import DeclarationError, LakeError, UsageError
-from stream_assets.lake.disk import lake_errors, refuse_without_exchange
+from stream_assets.lake.disk import lake_errors, refuse_without_exchange, take_name
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import FORMAT, Ledger
 
@@ -122,7 +122,7 @@ class Foundation:
         except FileNotFoundError:
             draft = self.layout.staging / f".{uuid4().hex}"
             draft.write_text(json.dumps(self.meta, indent=1) + "\n")
-            draft.replace(self.layout.marker)
+            take_name(draft, self.layout.marker)
             return
         except (ValueError, KeyError, TypeError):
             said = None

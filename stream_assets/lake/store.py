@@ -15,7 +15,7 @@ from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import LakeError
 from stream_assets.events.conform import reasons
-from stream_assets.lake.disk import lake_errors
+from stream_assets.lake.disk import lake_errors, take_name
 from stream_assets.lake.founding import Foundation
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import fit, read_receipt, unified
@@ -188,7 +188,7 @@ class Lake(Foundation):
             draft = folder / f".{uuid4().hex}"
             try:
                 pq.write_table(rows, draft)
-                draft.replace(path)
+                take_name(draft, path)
             except BaseException:
                 draft.unlink(missing_ok=True)
                 raise
