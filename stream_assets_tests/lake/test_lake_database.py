@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -98,6 +99,29 @@ def test_a_forked_child_opens_its_own_and_harms_no_open_change(lake: Lake) -> No
 
     assert run(writes) == 0
     assert lake.ledger.sources.cursor("events") == "child"
+
+
+def test_what_a_forked_child_writes_outlives_its_parents_connection(lake: Lake) -> None:
+    """The last of all others to close tidies up the log, unless the child holds it by a lock of its own."""
+    (ready, is_ready), (go_on, is_closed) = os.pipe(), os.pipe()
+
+    def child() -> None:
+        lake.ledger.sources.move_cursor("events", "1")
+        os.write(is_ready, b"x")
+        os.read(go_on, 1)
+        lake.ledger.sources.move_cursor("events", "2")
+
+    lake.ledger.sources.move_cursor("events", "0")
+    writer = start(child)
+    os.read(ready, 1)
+    lake.ledger.database.close()
+    assert lake.ledger.sources.cursor("events") == "1"
+    lake.ledger.database.close()
+    os.write(is_closed, b"x")
+    assert ended(writer) == 0
+    assert lake.ledger.sources.cursor("events") == "2"
+    for end in (ready, is_ready, go_on, is_closed):
+        os.close(end)
 
 
 def test_a_part_of_a_change_can_fail_alone(lake: Lake) -> None:

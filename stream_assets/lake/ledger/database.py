@@ -168,7 +168,10 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Generator[None]:
+        connection: _Connection | None = getattr(self._local, "connection", None)
         try:
+            if connection is not None:
+                connection.calls += 1
             yield
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -183,6 +186,9 @@ class Database:
                     "(`stream-assets verify`)"
                 ) from error
             raise
+        finally:
+            if connection is not None:
+                connection.calls -= 1
 
     def _inode(self) -> int:
         try:
@@ -202,6 +208,7 @@ class _Connection(sqlite3.Connection):
 
     pid: int = 0
     inode: int = 0
+    calls: int = 0
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -222,9 +229,17 @@ def _remember(connection: _Connection) -> None:
 
 
 def _leave_to_parent() -> None:
-    """Keep a forked child from ever closing what it inherited: SQLite would tidy up files that the parent uses."""
+    """Let a forked child begin without what it inherited.
+
+    SQLite takes the locks of an inherited connection for the child's own, which the system does not: the last of the
+    others to close would then remove the log that the child writes to. So it is closed; but never in the middle of a
+    change or a call, where SQLite would tidy up what the parent uses, or wait for a thread that is not there.
+    """
     for connection in list(_open):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        if connection.calls or connection.in_transaction:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        else:
+            connection.close()
     _open.clear()
     _guard.release()
 

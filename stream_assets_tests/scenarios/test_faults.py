@@ -1,0 +1,115 @@
+"""Work that is killed, or stopped for longer than its lease, at each of its steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from stream_assets_tests.lake.processes import DIED
+from stream_assets_tests.scenarios.buyers import dashboard, report
+from stream_assets_tests.scenarios.faults import Trial
+from stream_assets_tests.scenarios.shop import Shop
+from stream_assets_tests.scenarios.world import World, at_freshness
+
+book = replace(at_freshness(report, "5 min"), name="book")
+SECOND = timedelta(seconds=1)
+
+
+def late_windows(world: Callable[..., World]) -> Trial:
+    """Two windows with their consumers: one is new, one is made again for a late event."""
+    w = world(dashboard, book, now="2026-03-10 00:17", start="2026-03-10")
+    w.run()
+    w.at("00:20").clock.advance(36 * SECOND)
+    w.shop.add(w.instant("2026-03-10 00:07"), w.now - SECOND)
+    return Trial(w, lambda w: w.tick("every_5_min"))
+
+
+def looking(world: Callable[..., World]) -> Trial:
+    """A look at what has arrived, and at the inputs that changed."""
+    w = world(dashboard, book, now="2026-03-10 00:17", start="2026-03-10")
+    w.run()
+    w.shop.add(w.instant("2026-03-10 00:03"), w.now + SECOND)
+    w.clock.advance(2 * SECOND)
+    w.by_hand("events", "2026-03-10T00:00", "2026-03-10T00:05")
+    w.shop.add(w.instant("2026-03-10 00:07"), w.now + SECOND)
+    w.clock.advance(2 * SECOND)
+    return Trial(w, lambda w: w.pipeline.observe())
+
+
+def consumers(world: Callable[..., World]) -> Trial:
+    """Consumers alone, whose inputs have been made again by hand."""
+    w = world(dashboard, book, now="2026-03-10 00:17", start="2026-03-10")
+    w.run()
+    w.at("00:20").clock.advance(36 * SECOND)
+    w.shop.add(w.instant("2026-03-10 00:03"), w.now - SECOND)
+    w.by_hand("events", "2026-03-10T00:00", "2026-03-10T00:20")
+    return Trial(w, lambda w: w.ticks())
+
+
+def everything(world: Callable[..., World]) -> Trial:
+    """`stream-assets run` on an empty lake: a closed day read whole, the windows of the open one, consumers of both."""
+    w = world(book, report, now="2026-03-10 00:17", start="2026-03-09", sources={"events": hourly()})
+    return Trial(w, lambda w: w.run())
+
+
+def compaction(world: Callable[..., World]) -> Trial:
+    """The turn of the day: its windows become the day, and a consumer reads it."""
+    w = world(book, report, now="2026-03-10 23:58", start="2026-03-10", sources={"events": hourly()})
+    w.run()
+    w.at("2026-03-11 00:00").clock.advance(36 * SECOND)
+    w.run()
+    w.at("00:05").clock.advance(36 * SECOND)
+    return Trial(w, lambda w: w.tick("daily"))
+
+
+def heal(world: Callable[..., World]) -> Trial:
+    """A late event of a closed day whose windows still have files: both change in one step."""
+    w = world(book, report, now="2026-03-10 23:58", start="2026-03-10", sources={"events": hourly()})
+    w.run()
+    w.at("2026-03-11 00:06").run()
+    w.shop.add(w.instant("2026-03-10 00:07"), w.now + SECOND)
+    w.at("01:15").clock.advance(36 * SECOND)
+    w.tick("every_5_min")
+    return Trial(w, lambda w: w.tick("heal"))
+
+
+def hourly() -> Shop:
+    return Shop(every=timedelta(hours=1))
+
+
+STORIES = [late_windows, looking, consumers, everything, compaction, heal]
+few = {late_windows: 24, looking: 16, consumers: 16, everything: 16, compaction: 10, heal: 10}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_killed_at_a_step(world: Callable[..., World], story: Callable[..., Trial]) -> None:
+    trial = story(world)
+    ends = Counter(trial.killed_at(step) for step in trial.sampled(few[story]))
+    assert ends == {DIED: few[story]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("story", STORIES)
+def test_killed_at_every_step(world: Callable[..., World], story: Callable[..., Trial]) -> None:
+    trial = story(world)
+    ends = Counter(map(trial.killed_at, trial.steps))
+    assert ends == {DIED: len(trial.steps)}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_stopped_at_a_step_for_longer_than_its_lease(world: Callable[..., World], story: Callable[..., Trial]) -> None:
+    trial = story(world)
+    ends = Counter(trial.stopped_at(step) for step in trial.sampled(few[story]))
+    assert ends["overtaken"] > ends["ended"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("story", STORIES)
+def test_stopped_at_every_step(world: Callable[..., World], story: Callable[..., Trial]) -> None:
+    trial = story(world)
+    ends = Counter(map(trial.stopped_at, trial.steps))
+    assert ends["ended"] == 0
