@@ -269,12 +269,15 @@ class Pipeline:
         return outcomes
 
     def _record_failures(self, target: Table, outcomes: list[Outcome], state: LedgerState) -> None:
+        """Remember what is to be tried again: not what somebody else has sealed meanwhile, since nobody would try it."""
+        known = self.state().table(target.name)
+        sealed = known.coverage - Intervals.union_of(r.span for r in known.reopened) - known.outdated
         code = target.consumer.code if target.consumer else ""
         upto = None
         if target.consumer:
             upto = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target).upto
         for outcome in outcomes:
-            if outcome.error is not None and not outcome.is_waiting:
+            if outcome.error is not None and not outcome.is_waiting and not sealed.covers(outcome.span):
                 self.lake.ledger.work.fail(
                     target.name, outcome.span, outcome.error, self.clock.now(),
                     transient=outcome.is_transient, code=code, upto=min(upto, outcome.span.end) if upto else None,

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,17 +16,26 @@ MEMORY = Path("/dev/shm")
 
 
 @contextmanager
-def lakes() -> Iterator[Callable[..., World]]:
+def _folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="scenario-", dir=MEMORY if MEMORY.is_dir() else None))
-    count = iter(range(100))
-
-    def make(*consumers: Any, **options: Any) -> World:
-        return World(folder / f"lake{next(count)}", *consumers, **options)
-
     try:
-        yield make
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def lakes() -> Iterator[Callable[..., World]]:
+    count = iter(range(100))
+    with _folder() as folder:
+        yield lambda *consumers, **options: World(folder / f"lake{next(count)}", *consumers, **options)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory, where there is such a place."""
+    with _folder() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -82,7 +81,7 @@ class Trial:
         newest = w.pipeline.lake.ledger.seq()
         work(w)
         self._made = self._published_since(newest)
-        self._expected = [self._later(1), self._later(2)]
+        self._expected = [self._later(times) for times in (1, 2, 3)]
 
     def sampled(self, count: int) -> list[str]:
         """Return `count` of the steps, evenly spread, the last one too."""
@@ -117,13 +116,14 @@ class Trial:
                 self.w.clock.advance(LATER)
             else:
                 self._again()
-                self._assert_as_expected(1, f"while stopped at {step}")
+                self._later(1)
+                self._assert_as_expected(2, f"while stopped at {step}")
         finally:
             os.kill(child, signal.SIGCONT)
             _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0, step
         self._again()
-        self._assert_as_expected(2, step)
+        self._assert_as_expected(3, step)
         return "waited" if is_locked else "overtaken"
 
     # The work, in a child.

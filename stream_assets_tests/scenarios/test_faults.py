@@ -82,7 +82,7 @@ def hourly() -> Shop:
 
 
 STORIES = [late_windows, looking, consumers, everything, compaction, heal]
-few = {late_windows: 24, looking: 16, consumers: 16, everything: 16, compaction: 10, heal: 10}
+few = {late_windows: 12, looking: 8, consumers: 8, everything: 8, compaction: 5, heal: 5}
 
 
 @pytest.mark.parametrize("story", STORIES)
