@@ -22,6 +22,8 @@ MODULES = {
     "files": "files",
     "sql": "sql",
     "adopt": "adopt",
+    "ledger": "ledger",
+    "split": "split",
 }
 """Command -> module of `commands/`, in the order of the help."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from stream_assets.errors import UsageError
 if TYPE_CHECKING:
     from stream_assets.core.declaration import Consumer
     from stream_assets.pipeline.pipeline import Pipeline
+    from stream_assets.pipeline.project import Project
 
 Facts = dict[str, Any]
 
@@ -32,10 +34,26 @@ class Session:
         """Return the project's pipeline, as the environment overrides it; its lake is made where there is none."""
         if self._pipeline is None:
             from stream_assets.pipeline.project import find_consumers
-            from stream_assets.project import project
 
-            self._pipeline = project.with_environment().open(find_consumers(), self.clock)
+            self._pipeline = self.project().open(find_consumers(), self.clock)
         return self._pipeline
+
+    def project(self) -> Project:
+        """Return the project as the environment overrides it; opens nothing."""
+        from stream_assets.project import project
+
+        return project.with_environment()
+
+    def root(self) -> Path:
+        """Return the lake's folder, whatever state its lake is in.
+
+        Raises:
+            UsageError: terminal; there is no such folder.
+        """
+        root = self.project().lake_folder().expanduser().resolve()
+        if not root.is_dir():
+            raise UsageError(f"there is no lake in {root}: check STREAM_ASSETS_LAKE")
+        return root
 
     def is_changing(self) -> bool:
         """Whether the ledger is in the middle of a change."""

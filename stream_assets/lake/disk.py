@@ -9,6 +9,8 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
+import struct
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,15 @@ from uuid import uuid4
 
 from stream_assets.errors import LakeError, LakeUnavailable, StreamAssetsError
 
+MOUNTS = Path("/proc/self/mountinfo")
+_NETWORK = {
+    "nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "ncpfs", "afs", "coda", "ceph", "9p", "glusterfs", "lustre", "gpfs", "beegfs",
+    "ocfs2", "gfs2", "orangefs", "pvfs2",
+}  # fmt: skip
 _NOREPLACE, _EXCHANGE = 1, 2
+_STATX_BYTES, _STATX_BIRTH = 256, 0x800
+_STATX = struct.Struct("=I76xqI")
+"""What is known (a mask), and the birth in seconds and nanoseconds (`struct statx`, linux/stat.h)."""
 _AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -97,6 +107,51 @@ def take_name(draft: Path, path: Path) -> None:
         os.fsync(file.fileno())
     draft.replace(path)
     sync_folder(path.parent)
+
+
+def identity(folder: Path) -> str:
+    """Return what a folder keeps when it is moved or mounted elsewhere, and what no copy of it has: `number:birth`.
+
+    The number within the file system alone would not do: the top folders of two disks have the same. A file system
+    that knows no births gives zero.
+    """
+    answer = ctypes.create_string_buffer(_STATX_BYTES)
+    if _libc.statx(_AT_FDCWD, os.fsencode(folder), 0, _STATX_BIRTH, answer) != 0:
+        return f"{folder.stat().st_ino}:0"
+    known, seconds, nanoseconds = _STATX.unpack_from(answer.raw)
+    return f"{folder.stat().st_ino}:{seconds * 10**9 + nanoseconds if known & _STATX_BIRTH else 0}"
+
+
+def file_system(folder: Path) -> str:
+    """Return the type of the file system that holds `folder`, as the kernel names it: `ext4`, `nfs4`, `fuse.sshfs`."""
+    folder, found, longest = folder.resolve(), "", -1
+    for line in MOUNTS.read_text().splitlines():
+        facts, _, types = line.partition(" - ")
+        # The kernel writes spaces and the like in octal. Of several mounts in one place the last one is seen.
+        place = Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), facts.split()[4]))
+        if folder.is_relative_to(place) and len(place.parts) >= longest:
+            found, longest = types.split()[0], len(place.parts)
+    return found
+
+
+def why_unfit(kind: str) -> str:
+    """Return why no lake can be on a file system of that type; nothing where one can."""
+    if kind in _NETWORK or kind == "fuse" or kind.startswith("fuse."):
+        return (
+            f"it is a network file system ({kind}), on which folders cannot be exchanged in one step and a ledger's memory is not "
+            "shared between hosts: put the lake on a local disk with ext4 or xfs"
+        )
+    return ""
+
+
+def refuse_unfit(folder: Path) -> None:
+    """Refuse a file system that cannot keep the lake's promises.
+
+    Raises:
+        LakeError: terminal; a network file system.
+    """
+    if why := why_unfit(file_system(folder)):
+        raise LakeError(f"no lake can be in {folder}: {why}")
 
 
 def hold(folder: Path) -> int:

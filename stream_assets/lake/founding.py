@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,9 @@ from uuid import uuid4
 
 from stream_assets.core.window import Calendar
 from stream_assets.errors import DeclarationError, LakeError, UsageError
-from stream_assets.lake.disk import lake_errors, refuse_without_exchange, take_name
+from stream_assets.lake.disk import lake_errors, refuse_unfit, refuse_without_exchange, take_name
 from stream_assets.lake.layout import Layout
-from stream_assets.lake.ledger import FORMAT, Ledger
+from stream_assets.lake.ledger import FORMAT, Ledger, is_other_place, place
 
 DAYS_BEFORE = 2
 WINDOWS_BEFORE_END = timedelta(days=300)
@@ -91,8 +92,10 @@ class Foundation:
         was_used = self.layout.marker.exists() or next(root.glob("*/day=*"), None) is not None
         if was_used and not self.ledger.is_made():
             raise LakeError(
-                f"{root} holds partitions but no ledger: put its _ledger.sqlite back from a copy, or choose an empty folder"
+                f"{root} holds partitions but no ledger: run `stream-assets ledger rebuild`, which makes it anew from the "
+                "partitions' files, or `stream-assets ledger restore` with a backup of it, or choose an empty folder"
             )
+        refuse_unfit(root)
         self.layout.staging.mkdir(exist_ok=True)
         refuse_without_exchange(self.layout.staging)
         self.ledger.create(self.calendar, first, windows_from, now)
@@ -101,8 +104,8 @@ class Foundation:
         meta = self.meta
         if meta.get("format") != FORMAT:
             raise LakeError(
-                f"the lake {self.layout.root} was made by another release of stream_assets (format {meta.get('format')}, not {FORMAT}): "
-                "use that release, or choose another STREAM_ASSETS_LAKE"
+                f"the ledger of {self.layout.root} was made by another release of stream_assets (format {meta.get('format')}, not "
+                f"{FORMAT}): run `stream-assets ledger rebuild`, which makes it anew from the partitions' files, or use that release"
             )
         if meta.get("zone") != zone:
             raise LakeError(
@@ -120,27 +123,59 @@ class Foundation:
         try:
             said = json.loads(self.layout.marker.read_text())["lake_id"]
         except FileNotFoundError:
-            draft = self.layout.staging / f".{uuid4().hex}"
-            draft.write_text(json.dumps(self.meta, indent=1) + "\n")
-            take_name(draft, self.layout.marker)
+            self._mark()
             return
         except (ValueError, KeyError, TypeError):
             said = None
-        if said != self.id:
+        if said is not None and said == self.meta.get("copy_of") and not self.is_copy:
+            self._mark()  # a crash between the two steps of `split`
+        elif said != self.id:
             raise LakeError(
                 f"{self.layout.marker} names the lake {said}, but the ledger beside it is that of {self.id}: "
-                "they come from two lakes. Put back the ledger that belongs here"
+                "they come from two lakes. Put back the ledger that belongs here (`stream-assets ledger restore`), or make it anew "
+                "(`stream-assets ledger rebuild`)"
             )
+
+    def _mark(self) -> None:
+        """Write beside the ledger whose lake this is, and what was fixed when it was made."""
+        write_marker(self.layout, self.meta)
 
     @property
     def id(self) -> str:
-        """Drawn when the lake was made; a copy of the lake has the same."""
+        """Drawn when the lake was made; a copy has the same until it is split off."""
         return self.meta["lake_id"]
 
     @property
     def is_copy(self) -> bool:
-        """Whether the lake was copied or restored: it lies in another folder than it was made in, not just under another path."""
-        return self.ledger.is_copy()
+        """Whether the lake was copied to another place than it was made in; see `is_other_place`."""
+        return is_other_place(self.meta, self.layout.root)
+
+    def refuse_copy(self) -> None:
+        """Let nothing change a copy before somebody has said what it is; where a lake that moved is now, is remembered.
+
+        Raises:
+            LakeError: terminal; the lake is a copy.
+        """
+        here = place(self.layout.root)
+        known = self.ledger.meta()
+        if is_other_place(known, self.layout.root):
+            raise LakeError(
+                f"the lake {self.layout.root} is a copy of the one in {known.get('made_at')}, so it is only read: `stream-assets "
+                "split` makes it a lake of its own"
+            )
+        if here.items() - known.items():
+            self.ledger.change_meta(here)
+
+    def split(self) -> None:
+        """Make a copy a lake of its own, with an id of its own, so that the two can never be mistaken.
+
+        The ledger changes first; the marker follows here, or, after a crash, when the lake is opened next.
+        """
+        with self.ledger.transaction():
+            was = self.ledger.meta()["lake_id"]
+            self.ledger.change_meta({"lake_id": uuid4().hex, "copy_of": was, **place(self.layout.root)})
+        self.__dict__.pop("meta", None)
+        self._mark()
 
     @cached_property
     def meta(self) -> dict[str, str]:
@@ -156,3 +191,10 @@ class Foundation:
     def windows_from(self) -> datetime:
         """Local midnight of the first day that has 5-minute partitions."""
         return datetime.fromisoformat(self.meta["windows_from"])
+
+
+def write_marker(layout: Layout, meta: Mapping[str, str]) -> None:
+    """Write `_lake.json` in one step that a power cut cannot undo by half."""
+    draft = layout.staging / f".{uuid4().hex}"
+    draft.write_text(json.dumps(dict(meta), indent=1) + "\n")
+    take_name(draft, layout.marker)

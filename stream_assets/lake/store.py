@@ -37,7 +37,12 @@ class Lake(Foundation):
         self._reader = Reader(self.layout, self.ledger)
 
     def publisher(self) -> Publisher:
-        """Return a publisher of new partitions; see `publish.py`."""
+        """Return a publisher of new partitions; see `publish.py`.
+
+        Raises:
+            LakeError: terminal; the lake is a copy.
+        """
+        self.refuse_copy()
         return Publisher(self.layout, self.ledger)
 
     def roll_forward(self, table: str, grain: Grain, span: TimeWindow) -> bool:

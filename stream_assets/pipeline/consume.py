@@ -24,9 +24,8 @@ from stream_assets.events.schema import RESERVED
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import fit
 from stream_assets.lake.publish import Publisher
-from stream_assets.lake.read import LakeFile
 from stream_assets.pipeline.forms import changed, from_result, kept
-from stream_assets.pipeline.inputs import Inputs
+from stream_assets.pipeline.inputs import Inputs, fingerprint
 from stream_assets.pipeline.outcome import Outcome, Progress
 from stream_assets.pipeline.running import Running
 from stream_assets.pipeline.site import Site
@@ -183,7 +182,7 @@ class Consume:
         receipt = Receipt(
             consumer.name, partition, (current.revision if current else 0) + 1, table.num_rows,
             self._digest(table, partition), covered, site.clock.now(),
-            inputs={i: str(_fingerprint(inputs.files[i], read, wanted)) for i in consumer.inputs},
+            inputs={i: str(fingerprint(inputs.files[i], read, wanted)) for i in consumer.inputs},
             inputs_seq=inputs.seq, code=consumer.code, reason=self._why(partition), run_id=self._running.run_id,
         )  # fmt: skip
         return _Made(current, table, receipt, wanted)
@@ -313,17 +312,6 @@ class Consume:
             self._consumer.name, partition, "failed", None, str(error),
             isinstance(error, TransientError), isinstance(error, NotReady),
         )  # fmt: skip
-
-
-def _fingerprint(files: list[LakeFile], read: TimeWindow, wanted: Intervals) -> Digest:
-    """Return the sum of the digests of what was read of one input."""
-    total = Digest()
-    for current in (f.current for f in files if f.current.span.overlaps(read)):
-        if current.receipt.windows and not wanted.covers(current.span):
-            total += Digest.total(f.digest for f in current.receipt.windows if wanted.covers(f.window))
-        elif wanted.clip(current.span):
-            total += current.digest
-    return total
 
 
 def _line(error: Exception, consumer: Consumer) -> str:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stream_assets.core.declaration import Consumer
+from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.window import EPOCH, TimeWindow
+from stream_assets.core.receipt import WindowFact
+from stream_assets.core.window import EPOCH, GRID, TimeWindow
 from stream_assets.events.schema import EVENT_TIME
+from stream_assets.lake.read import LakeFile
 from stream_assets.pipeline.forms import connect, to_form
 from stream_assets.pipeline.site import Site
 
@@ -109,6 +114,23 @@ class Inputs:
             table = self._site.lake.empty(name, asked, self._hull)
         times: Any = table.column(EVENT_TIME).cast(pa.int64()).to_numpy()
         return (table if columns is None else table.select(list(columns))), times
+
+
+def fingerprint(files: Iterable[LakeFile], read: TimeWindow, wanted: Intervals) -> Digest:
+    """Return the sum of the digests of what was read of one input: `wanted` inside `read`."""
+    total = Digest()
+    for current in (f.current for f in files if f.current.span.overlaps(read)):
+        facts = current.receipt.windows
+        if facts and not wanted.covers(current.span):
+            near = facts[bisect_right(facts, read.start - GRID, key=_start) : bisect_left(facts, read.end, key=_start)]
+            total += Digest.total(f.digest for f in near if wanted.covers(f.window))
+        elif wanted.clip(current.span):
+            total += current.digest
+    return total
+
+
+def _start(fact: WindowFact) -> datetime:
+    return fact.start
 
 
 def _quoted(column: str) -> str:

@@ -77,6 +77,7 @@ class Pipeline:
         The requests are in the ledger before this returns, in the same transaction as the plan was made from, so two
         callers never ask for the same work.
         """
+        self.lake.refuse_copy()
         silent = self.observe()
         if automation == HEAL:
             self._tidy()
@@ -115,6 +116,7 @@ class Pipeline:
             progress: told of each partition.
             rounds: most pieces of work.
         """
+        self.lake.refuse_copy()
         self._tidy()
         for _ in range(rounds):
             self.observe()
@@ -158,6 +160,7 @@ class Pipeline:
         accepts_loss: bool = False,
     ) -> Iterator[Running]:
         """Hold a lease on the filling of one table, as a step of requested work or on its own."""
+        self.lake.refuse_copy()
         ledger = self.lake.ledger.work
         grain = self.table(table).grain
         lease = ledger.begin(request, "by hand", grain, (table,), span, self.clock.now())

@@ -77,6 +77,18 @@ class Project:
             start=env.get(ENV + "START") or self.start,
         )
 
+    def lake_folder(self) -> Path:
+        """Return the lake's folder, which need not be there.
+
+        Raises:
+            DeclarationError: terminal; it is no folder on a local disk.
+        """
+        if "://" in self.lake:
+            raise DeclarationError(
+                f"the lake {self.lake!r} is a URL: a lake is a folder on a local disk so far, like lakes/shop (STREAM_ASSETS_LAKE)"
+            )
+        return Path(self.lake)
+
     def declarations(self, consumers: Iterable[Consumer]) -> Declarations:
         """Return the checked graph of streams and consumers."""
         specs = tuple(StreamSpec(s.name, s.source.settling, _day(s.end, s.name), s.max_readers) for s in self.streams)
@@ -117,14 +129,10 @@ class Project:
         return lake
 
     def _lake(self, kind: type[L], declarations: Declarations, clock: Clock) -> L:
-        if "://" in self.lake:
-            raise DeclarationError(
-                f"the lake {self.lake!r} is a URL: a lake is a folder on a local disk so far, like lakes/shop (STREAM_ASSETS_LAKE)"
-            )
         calendar = Calendar(self.timezone)
         ends = [s.end for s in declarations.streams]
         end = max(calendar.midnight(e) for e in ends if e) if ends and all(ends) else None
-        lake = kind.open(Path(self.lake), self.timezone, clock.now(), start=self.start, end=end)
+        lake = kind.open(self.lake_folder(), self.timezone, clock.now(), start=self.start, end=end)
         for stream in declarations.streams:
             if stream.end and calendar.midnight(stream.end) <= lake.start:
                 raise DeclarationError(

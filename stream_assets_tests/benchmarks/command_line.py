@@ -84,8 +84,10 @@ def prepare(upto: str) -> dict[str, Any]:
 def _tick(env: dict[str, str], prepared: Path, lake: Path, events: int) -> Spent | None:
     """Return what one tick took; None where another number of windows had become due."""
     shutil.copytree(prepared, lake)
-    command = [sys.executable, "-m", "stream_assets.cli", "run", "--json"]
-    spent, answer = _run(command, {**env, "STREAM_ASSETS_LAKE": str(lake)})
+    env = {**env, "STREAM_ASSETS_LAKE": str(lake)}
+    command = [sys.executable, "-m", "stream_assets.cli"]
+    _run([*command, "split"], env)
+    spent, answer = _run([*command, "run", "--json"], env)
     shutil.rmtree(lake)
     reports = [report for work in json.loads(answer)["work"] for report in work["reports"]]
     rows = {report["table"]: (report["published"], report["rows"]) for report in reports}

@@ -150,4 +150,5 @@ def _open(folder: Path) -> Shell:
         "STREAM_ASSETS_LAKE": str(made.lake),
         "STREAM_ASSETS_CONSUMERS": str(made.consumers),
     }
+    assert made("split").code == 0
     return made

@@ -5,8 +5,19 @@ is one transaction (`BEGIN IMMEDIATE`, WAL, `synchronous=FULL`); several process
 """
 
 from stream_assets.lake.ledger.database import Database
-from stream_assets.lake.ledger.ledger import FORMAT, Current, Ledger
+from stream_assets.lake.ledger.ledger import FORMAT, Current, Ledger, is_other_place, place
 from stream_assets.lake.ledger.sources import FileRecord, SourceRecords
 from stream_assets.lake.ledger.work import Claim, Lease
 
-__all__ = ["FORMAT", "Claim", "Current", "Database", "FileRecord", "Lease", "Ledger", "SourceRecords"]
+__all__ = [
+    "FORMAT",
+    "Claim",
+    "Current",
+    "Database",
+    "FileRecord",
+    "Lease",
+    "Ledger",
+    "SourceRecords",
+    "is_other_place",
+    "place",
+]

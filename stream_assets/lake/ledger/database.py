@@ -26,9 +26,9 @@ _PASSES = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PROTOCOL,
 }  # fmt: skip
-_STAYS = {
-    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
-}  # fmt: skip
+_STAYS = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+REBUILD = "stop what uses the lake, and run `stream-assets ledger rebuild`, which makes it anew from the partitions' files"
 
 
 def text(instant: datetime) -> str:
@@ -37,8 +37,15 @@ def text(instant: datetime) -> str:
 
 
 def instant(value: str) -> datetime:
-    """Read an instant as the ledger keeps it."""
-    return datetime.fromisoformat(value)
+    """Read an instant as the ledger keeps it.
+
+    Raises:
+        LakeError: terminal; it is none, so the ledger is damaged where SQLite cannot know.
+    """
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise LakeError(f"the ledger is damaged (it has {value!r} for an instant): {REBUILD}") from error
 
 
 class Database:
@@ -182,13 +189,37 @@ class Database:
                 ) from error
             if code in _STAYS:
                 raise LakeError(
-                    f"the ledger {self.path} cannot be used ({error}): check that the lake is there, is writable and is whole "
-                    "(`stream-assets verify`)"
+                    f"the ledger {self.path} cannot be used ({error}): check that the lake is there and is writable"
                 ) from error
+            if code in _DAMAGED:
+                raise LakeError(f"the ledger {self.path} is damaged ({error}): {REBUILD}") from error
             raise
         finally:
             if connection is not None:
                 connection.calls -= 1
+
+    def damage(self) -> list[str]:
+        """Return what SQLite finds wrong with the file, page by page; nothing for a whole one. Takes time by its size."""
+        found = [str(row[0]) for row in self.rows("pragma quick_check")]
+        return [] if found == ["ok"] else found
+
+    def copy_to(self, target: Path) -> None:
+        """Write a copy of one moment into the new file `target`, and sync it; others may write meanwhile.
+
+        Raises:
+            LakeUnavailable: transient; no room.
+            LakeError: terminal; the ledger, or the copy, is damaged.
+        """
+        copy = sqlite3.connect(target, isolation_level=None)
+        try:
+            with self._errors():
+                # All pages in one step: in several, SQLite begins anew after every change of others.
+                self._connection.backup(copy, pages=-1)
+                copy.execute("pragma journal_mode=delete")
+        finally:
+            copy.close()
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
 
     def _inode(self) -> int:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,11 +15,12 @@ from stream_assets.core.planning import Reopened
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
+from stream_assets.lake.disk import identity
 from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
 from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
 
-FORMAT = "1"
+FORMAT = "2"
 _INSERT_REOPENED = 'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)'
 
 
@@ -71,9 +72,13 @@ class Ledger:
             values = {
                 "lake_id": uuid4().hex, "epoch": uuid4().hex, "format": FORMAT, "zone": calendar.zone,
                 "start": text(start), "windows_from": text(windows_from), "created_at": text(now),
-                "made_in": _identity(self.database.path.parent),
+                **place(self.database.path.parent),
             }  # fmt: skip
-            self.database.change_many("insert into meta values (?, ?)", values.items())
+            self.change_meta(values)
+
+    def change_meta(self, values: Mapping[str, str]) -> None:
+        """Set what is fixed: when the lake is made, and when a copy becomes a lake of its own."""
+        self.database.change_many("insert or replace into meta values (?, ?)", values.items())
 
     def meta(self) -> dict[str, str]:
         """Return what was fixed when the lake was made; empty before."""
@@ -85,13 +90,6 @@ class Ledger:
             return False
         has_tables = self.database.row("select 1 from sqlite_master where name = 'meta'")
         return has_tables is not None and bool(self.meta())
-
-    def is_copy(self) -> bool:
-        """Whether the ledger lies in another folder than the one it was made in: the lake was copied or restored.
-
-        A lake that was moved within its file system is no copy.
-        """
-        return self.meta().get("made_in") != _identity(self.database.path.parent)
 
     def register(self, table: str, grain: Grain, stream: str | None) -> None:
         """Remember a table and its grain.
@@ -253,6 +251,17 @@ class Ledger:
             (*row, *facts, file, receipt.inputs_seq, receipt.code, at, receipt.to_json(), seq),
         )
 
+    def start_above(self, seq: int) -> None:
+        """Let the sequence of a new ledger go on after `seq`, so that no older number is taken for one of its own."""
+        self.database.change("insert into sqlite_sequence (name, seq) values ('publication', ?)", (seq,))
+
+    def recognise(self, currents: Iterable[Current], seq: int) -> None:
+        """Record that partitions are made from what their inputs were at `seq`."""
+        self.database.change_many(
+            "update current set inputs_seq = ? where tbl = ? and key_start = ? and revision = ?",
+            [(seq, c.table, text(c.span.start), c.revision) for c in currents],
+        )
+
     def delivered(self, current: Current, inputs_seq: int, code: str, now: datetime) -> None:
         """Record that a partition was made again and came out equal: no file, and nothing downstream, moves.
 
@@ -364,9 +373,17 @@ class Ledger:
         ]
 
 
-def _identity(folder: Path) -> str:
-    """Return what a copy of a folder has not: its path may change, its number within the file system does not."""
-    return str(folder.stat().st_ino)
+def place(folder: Path) -> dict[str, str]:
+    """Return where a lake is: its path, and what no copy of its folder has."""
+    return {"made_in": identity(folder), "made_at": str(folder)}
+
+
+def is_other_place(meta: Mapping[str, str], folder: Path) -> bool:
+    """Whether a ledger that says `meta` has come to `folder` by copying: both its path and its folder are others.
+
+    A lake that was moved, mounted elsewhere, or restored where it was is no copy.
+    """
+    return meta.get("made_at") != str(folder) and meta.get("made_in") != identity(folder)
 
 
 def _reach_back(span: TimeWindow) -> datetime:

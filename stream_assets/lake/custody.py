@@ -1,0 +1,88 @@
+"""Copies of the ledger: checked, written under load, and put back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+from stream_assets.errors import LakeError, UsageError
+from stream_assets.lake.disk import lake_errors, sync_file_system, sync_folder
+from stream_assets.lake.layout import Layout
+from stream_assets.lake.ledger import FORMAT, Ledger
+from stream_assets.lake.ledger.alone import alone, put_in_place
+
+
+def damage(path: Path) -> list[str]:
+    """Return what is wrong with a ledger's file; nothing for a whole one."""
+    ledger = Ledger(path)
+    try:
+        return ledger.database.damage() or ([] if ledger.is_made() else [f"{path} has nothing of a lake in it"])
+    except LakeError as error:
+        return [str(error)]
+    finally:
+        ledger.database.close()
+
+
+def backup(layout: Layout, file: Path) -> None:
+    """Write a consistent copy of the ledger to `file` in one step, replacing what was there; others may write meanwhile.
+
+    Of a lake that is written meanwhile the files may be ahead of it: a restored one takes over what is newer on disk.
+
+    Raises:
+        UsageError: terminal; `file` lies in the lake, where its next loss would take both.
+        LakeUnavailable: transient; the disk is full.
+        LakeError: terminal; the ledger is damaged, or the folder cannot be written.
+    """
+    file = file.expanduser().resolve()
+    if file.is_relative_to(layout.root):
+        raise UsageError(f"{file} lies in the lake itself: name a file elsewhere")
+    draft = file.with_name(f".{file.name}-{uuid4().hex}")
+    try:
+        with lake_errors(file):
+            Ledger(layout.ledger).database.copy_to(draft)
+            if found := damage(draft):
+                raise LakeError(f"the ledger {layout.ledger} is damaged, so no backup was written: {found[0]}")
+            draft.replace(file)
+            sync_folder(file.parent)
+    finally:
+        _remove(draft)
+
+
+def restore(root: Path, file: Path, now: datetime) -> Path | None:
+    """Put a backup of this lake's ledger in place, and return where the old one is kept; None without one.
+
+    Raises:
+        LakeError: terminal; another process has the ledger open, or `file` is damaged, of another lake or release.
+        LakeUnavailable: transient; the disk is full.
+    """
+    ledger = root / "_ledger.sqlite"
+    draft = root / "_ledger.sqlite.restored"
+    with lake_errors(root), alone(ledger):
+        shutil.copyfile(file, draft)
+        try:
+            _refuse(draft, file, root / "_lake.json")
+            sync_file_system(root)
+            return put_in_place(draft, ledger, now)
+        finally:
+            _remove(draft)
+
+
+def _refuse(draft: Path, file: Path, marker: Path) -> None:
+    if found := damage(draft):
+        raise LakeError(f"{file} is no whole ledger: {found[0]}")
+    backup = Ledger(draft)
+    meta = backup.meta()
+    backup.database.close()
+    if meta["format"] != FORMAT:
+        raise LakeError(f"{file} is of another release (format {meta['format']}, not {FORMAT}): use `stream-assets ledger rebuild`")
+    said = json.loads(marker.read_text())["lake_id"] if marker.exists() else meta["lake_id"]
+    if said != meta["lake_id"]:
+        raise LakeError(f"{file} is the ledger of {meta['lake_id']}, and this lake is {said}: choose a backup of this lake")
+
+
+def _remove(draft: Path) -> None:
+    for side in ("", "-wal", "-shm"):
+        draft.with_name(draft.name + side).unlink(missing_ok=True)
