@@ -16,6 +16,8 @@ MODULES = {
     "materialize": "materialize",
     "refresh": "refresh",
     "retry": "retry",
+    "reopen": "reopen",
+    "accept-gap": "accept_gap",
     "pause": "pause",
     "resume": "pause",
     "verify": "verify",
@@ -40,7 +42,7 @@ class Lazily(click.Group):
         if cmd_name not in MODULES:
             return None
         module = importlib.import_module(f"stream_assets.cli.commands.{MODULES[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
 

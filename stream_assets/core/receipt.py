@@ -42,6 +42,14 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """Event time that is sealed without data, because somebody said that it is gone for good: who, and why."""
+
+    span: TimeWindow
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What a published partition says of itself.
 
@@ -63,6 +71,7 @@ class Receipt:
         code: code hash or stated code version; empty for streams.
         reason: why this revision was made.
         run_id: of the Dagster run, or of the command.
+        accepted: of `covered`, what is sealed without data, oldest first.
         committed_at: instant of publication.
     """
 
@@ -85,6 +94,7 @@ class Receipt:
     code: str = ""
     reason: str = ""
     run_id: str = ""
+    accepted: tuple[Accepted, ...] = ()
 
     @property
     def missing(self) -> Intervals:
@@ -128,6 +138,7 @@ class Receipt:
             raw["covered"] = Intervals.union_of(map(_window, raw["covered"]))
             raw["digest"] = Digest.parse(raw["digest"])
             raw["windows"] = tuple(windows_from(raw["windows"]))
+            raw["accepted"] = tuple(Accepted(_window([a, b]), said) for a, b, said in raw.get("accepted", ()))
             raw["latency"] = Latency(*raw["latency"]) if raw["latency"] else None
             for name in ("min_event_time", "max_event_time", "committed_at"):
                 raw[name] = datetime.fromisoformat(raw[name]) if raw[name] else None
@@ -154,6 +165,7 @@ def _plain(receipt: Receipt) -> dict[str, Any]:
     raw["covered"] = [[span.start.isoformat(), span.end.isoformat()] for span in receipt.covered]
     raw["digest"] = str(receipt.digest)
     raw["windows"] = windows_to(receipt.windows)
+    raw["accepted"] = [[a.span.start.isoformat(), a.span.end.isoformat(), a.said] for a in receipt.accepted]
     raw["latency"] = list(asdict(receipt.latency).values()) if receipt.latency else None
     for name in ("min_event_time", "max_event_time", "committed_at"):
         instant = cast("datetime | None", raw[name])

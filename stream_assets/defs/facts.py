@@ -34,6 +34,8 @@ def facts(pipeline: Pipeline, outcome: Outcome) -> dict[str, Any]:
     if is_stream:
         shown |= {"rows_read": receipt.rows_read, "duplicates": receipt.duplicates, "rejected": receipt.rejected}
     shown |= {"complete_through": receipt.complete_through.isoformat(), "missing": str(receipt.missing)}
+    if receipt.accepted:
+        shown["accepted"] = some(f"{gap.span}: {gap.said}" for gap in receipt.accepted)
     current = next(iter(pipeline.lake.ledger.current(receipt.table, receipt.span)), None)
     if current is not None:
         path = pipeline.lake.layout.root / current.file

@@ -77,10 +77,14 @@ def _refuse(draft: Path, file: Path, marker: Path) -> None:
     meta = backup.meta()
     backup.database.close()
     if meta["format"] != FORMAT:
-        raise LakeError(f"{file} is of another release (format {meta['format']}, not {FORMAT}): use `stream-assets ledger rebuild`")
+        raise LakeError(
+            f"{file} is of another release (format {meta['format']}, not {FORMAT}): use `stream-assets ledger rebuild`"
+        )
     said = json.loads(marker.read_text())["lake_id"] if marker.exists() else meta["lake_id"]
     if said != meta["lake_id"]:
-        raise LakeError(f"{file} is the ledger of {meta['lake_id']}, and this lake is {said}: choose a backup of this lake")
+        raise LakeError(
+            f"{file} is the ledger of {meta['lake_id']}, and this lake is {said}: choose a backup of this lake"
+        )
 
 
 def _remove(draft: Path) -> None:

@@ -179,7 +179,8 @@ def _restore(ledger: Ledger, layout: Layout, found: list[tuple[Receipt, Grain, P
     for table, of_table in groupby(sorted(found, key=lambda f: f[0].table), key=lambda f: f[0].table):
         every = list(of_table)
         receipts = [receipt for receipt, *_ in every]
-        grain = Counter(grain for _, grain, _ in every).most_common(1)[0][0]
+        days = sum(grain == "day" for _, grain, _ in every)
+        grain: Grain = "day" if 2 * days > len(every) else "5 min"
         newest = max(receipts, key=lambda r: r.committed_at)
         is_stream = not newest.inputs
         ledger.register(table, grain, table.removesuffix(DAILY_SUFFIX) if is_stream else None)

@@ -16,9 +16,17 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import LedgerState, Rule
 from stream_assets.core.planning.due import delivered, lookback_span
-from stream_assets.core.receipt import Receipt
+from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import ConsumerError, LakeError, NotReady, StreamAssetsError, TerminalError, TransientError
+from stream_assets.errors import (
+    ConsumerError,
+    LakeError,
+    NotReady,
+    StreamAssetsError,
+    TerminalError,
+    TransientError,
+    UsageError,
+)
 from stream_assets.events.hashing import digest
 from stream_assets.events.schema import RESERVED
 from stream_assets.lake.ledger import Current
@@ -181,11 +189,42 @@ class Consume:
         table = self._call(partition, arguments)
         receipt = Receipt(
             consumer.name, partition, (current.revision if current else 0) + 1, table.num_rows,
-            self._digest(table, partition), covered, site.clock.now(),
-            inputs={i: str(fingerprint(inputs.files[i], read, wanted)) for i in consumer.inputs},
+            self._digest(table, partition), covered, site.clock.now(), inputs=self._made_from(inputs, read, wanted),
             inputs_seq=inputs.seq, code=consumer.code, reason=self._why(partition), run_id=self._running.run_id,
         )  # fmt: skip
         return _Made(current, table, receipt, wanted)
+
+    def _made_from(self, inputs: Inputs, read: TimeWindow, wanted: Intervals) -> dict[str, str]:
+        return {i: str(fingerprint(inputs.files[i], read, wanted)) for i in self._consumer.inputs}
+
+    def accept_gap(self, partition: TimeWindow, said: str) -> Outcome:
+        """Publish a partition that is not there as empty; `said` who accepted it, and why.
+
+        Raises:
+            UsageError: terminal; nobody knows its columns.
+            NotReady: terminal; its inputs are not sealed.
+        """
+        consumer, site = self._consumer, self._site
+        schema: pa.Schema | None = consumer.schema or self._schema
+        if schema is None:
+            raise UsageError(
+                f"{self._where(partition)}: it has published nothing yet, so its columns are not known: declare its schema=, and "
+                "accept the gap then"
+            )
+        inputs = Inputs(site, consumer, self._hull([partition]))
+        read = lookback_span(partition, self._table, self._rule.first(self._table), site.lake.calendar)
+        covered = self._covered(partition, read, None)
+        wanted = covered | (Intervals.of(read) - Intervals.of(partition))
+        table = schema.empty_table()
+        receipt = Receipt(
+            consumer.name, partition, 1, 0, self._digest(table, partition), covered, site.clock.now(),
+            inputs=self._made_from(inputs, read, wanted), inputs_seq=inputs.seq, code=consumer.code, reason=said,
+            run_id=self._running.run_id, accepted=tuple(Accepted(span, said) for span in covered),
+        )  # fmt: skip
+        with site.lake.publisher() as publisher:
+            self._stage(publisher, _Made(None, table, receipt, wanted), inputs.at)
+            (published,) = publisher.commit()
+        return Outcome(consumer.name, partition, "published", published)
 
     def _covered(self, partition: TimeWindow, read: TimeWindow, upto: datetime | None) -> Intervals:
         """Return the windows that the partition is made of: all of a closed one, what is delivered of an open one."""

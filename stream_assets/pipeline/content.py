@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stream_assets.core.digest import Digest
-from stream_assets.core.receipt import Latency, WindowFact
+from stream_assets.core.receipt import Accepted, Latency, WindowFact
 from stream_assets.core.window import TimeWindow
 from stream_assets.events.schema import EVENT_TIME
 
@@ -22,6 +22,7 @@ class WindowContent:
 
     Attributes:
         is_fresh: whether the source said so just now; else it was copied from the lake.
+        accepted: who accepted that it is sealed without data, and why; empty for any other.
     """
 
     window: TimeWindow
@@ -31,6 +32,7 @@ class WindowContent:
     rejected: int
     rows_read: int
     is_fresh: bool = False
+    accepted: str = ""
 
     @property
     def fact(self) -> WindowFact:
@@ -64,11 +66,14 @@ class DaySummary:
         self.rows = self.duplicates = self.rejected = self.rows_read = 0
         self.first: datetime | None = None
         self.last: datetime | None = None
+        self.accepted: list[Accepted] = []
         self._waits: list[tuple[int, Latency]] = []
 
     def add(self, content: WindowContent, at: datetime) -> None:
         """Count one window of the day in; windows come in order. `at`: when it becomes queryable."""
         self.facts.append(content.fact)
+        if content.accepted:
+            self._accept(Accepted(content.window, content.accepted))
         self.rows += content.table.num_rows
         self.duplicates += content.duplicates
         self.rejected += content.rejected
@@ -79,6 +84,14 @@ class DaySummary:
         waited = latency_of(content.table, at)
         if waited:
             self._waits.append((content.table.num_rows, waited))
+
+    def _accept(self, gap: Accepted) -> None:
+        """Neighbours that were accepted together are one."""
+        before = self.accepted[-1] if self.accepted else None
+        if before and before.said == gap.said and before.span.end == gap.span.start:
+            gap = Accepted(TimeWindow(before.span.start, gap.span.end), gap.said)
+            self.accepted.pop()
+        self.accepted.append(gap)
 
     @property
     def latency(self) -> Latency | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow as pa
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.receipt import Receipt
+from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import SourceIncomplete, StreamAssetsError, TerminalError, TransientError
 from stream_assets.lake.ledger import Current
@@ -88,6 +88,7 @@ class Ingest:
             content.digest, Intervals.of(content.window), now, content.duplicates, content.rejected,
             content.rows_read, min_event_time=first, max_event_time=last, latency=latency_of(content.table, now),
             reason=self._why(content.window, current), run_id=self._running.run_id,
+            accepted=(Accepted(content.window, content.accepted),) if content.accepted else (),
         )  # fmt: skip
         is_same = current is not None and _has_events_of(current, content) and self._site.lake.is_whole(current)
         publisher.stage(
@@ -167,19 +168,17 @@ class Ingest:
     def _compact(self, day: TimeWindow) -> list[Outcome]:
         windows = self._site.ledger.current(self._stream.name, day)
         schema = self._site.lake.schema_of(windows)
-        contents = (
-            WindowContent(
-                c.span,
-                self._site.lake.rows_of(c, schema),
-                c.digest,
-                c.receipt.duplicates,
-                c.receipt.rejected,
-                c.receipt.rows_read,
-            )
-            for c in windows
-        )
+        contents = self._copied(windows, schema)
         known = self._known(self._stream.daily, day).get(day.start)
         return self._publish_day(day, schema, contents, known, self._looked_at)
+
+    def _copied(self, windows: Iterable[Current], schema: pa.Schema) -> Iterator[WindowContent]:
+        """Yield windows as their own files have them."""
+        for c in windows:
+            rows, said = self._site.lake.rows_of(c, schema), c.receipt
+            yield WindowContent(
+                c.span, rows, c.digest, said.duplicates, said.rejected, said.rows_read, accepted=_accepted(said, c.span)
+            )
 
     def _publish_day(
         self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: int,
@@ -211,6 +210,7 @@ class Ingest:
                 Digest.total(f.digest for f in summary.facts), Intervals.of(day), self._site.clock.now(),
                 summary.duplicates, summary.rejected, summary.rows_read, tuple(summary.facts), summary.first, summary.last,
                 summary.latency, reason=self._why(day, known), run_id=self._running.run_id,
+                accepted=tuple(summary.accepted),
             )  # fmt: skip
 
         def touched(said: Receipt) -> Intervals:
@@ -280,7 +280,10 @@ class Ingest:
                 fresh = next(again, None)
             else:
                 read_then = fact.rows + fact.duplicates + fact.rejected
-                yield WindowContent(fact.window, rows, fact.digest, fact.duplicates, fact.rejected, read_then)
+                yield WindowContent(
+                    fact.window, rows, fact.digest, fact.duplicates, fact.rejected, read_then,
+                    accepted=_accepted(day.receipt, fact.window),
+                )  # fmt: skip
 
     # Failures.
 
@@ -334,6 +337,11 @@ def _halves_of_windows(span: TimeWindow) -> tuple[TimeWindow, TimeWindow] | None
 
 def _has_events_of(current: Current, content: WindowContent) -> bool:
     return (current.digest, current.rows) == (content.digest, content.table.num_rows)
+
+
+def _accepted(receipt: Receipt, window: TimeWindow) -> str:
+    """Return who accepted that a window is sealed without data, and why; empty where nobody did."""
+    return next((a.said for a in receipt.accepted if a.span.overlaps(window)), "")
 
 
 def _counts(receipt: Receipt) -> tuple[Digest, int, int]:

@@ -51,7 +51,9 @@ def template(shared_world, tmp_path_factory) -> tuple[World, Path, Shop]:
     backup(w.pipeline.lake.layout, kept / "backup.sqlite")
     w.shop.add(w.instant("2026-03-10 23:12"), w.instant("2026-03-11 00:22"))
     w.shop.add(w.instant("2026-03-11 00:12"), w.instant("2026-03-11 00:22"))
-    w.live("2026-03-11 01:26", every="15 min")
+    w.live("2026-03-11 01:11", every="15 min")
+    w.live("2026-03-11 01:26")
+    assert w.plan().works == ()
     assert max(w.revisions("events_daily").values()) == max(w.revisions("dashboard").values()) == 2
     w.pipeline.lake.ledger.database.close()
     shutil.copytree(w.folder, kept / "lake")
@@ -179,7 +181,7 @@ def test_cursors_and_sequences_start_afresh_and_a_late_event_that_was_waiting_is
     rebuilt(w)
     assert w.pipeline.lake.ledger.sources.cursor("events") is None
     recognise(w.pipeline.site)
-    w.live("2026-03-11 01:31")
+    w.live("2026-03-11 01:36")
     assert w.ids().count("waits") == 1
     assert w.revisions("dashboard")["2026-03-11T00:45+0000"] == 2
     assert_whole(w)

@@ -66,9 +66,7 @@ def rebuild(session: Session) -> bool:
 
     root = session.root()
     with bar() as shown:
-        rebuilt = make(
-            root, session.clock.now(), begin=lambda count: shown.begin("rebuild", count), step=lambda: shown.step()
-        )
+        rebuilt = make(root, session.clock.now(), begin=lambda count: shown.begin("rebuild", count), step=shown.step)
     reopened = recognise(session.open().site)
     facts = {
         "lake": str(root),
@@ -104,10 +102,14 @@ def _show_rebuilt(facts: dict[str, Any], page: Page) -> None:
     counts = ", ".join(f"{table} {count:,}" for table, count in facts["partitions"].items()) or "none"
     page.line(f"{facts['lake']}: partitions of {counts}; {many(facts['rows'], 'row')}.")
     if facts["stale"]:
-        page.line(f"{many(facts['stale'], 'partition')} made from other inputs than those there now: made again by itself.")
+        page.line(
+            f"{many(facts['stale'], 'partition')} made from other inputs than those there now: made again by itself."
+        )
     for broken in facts["broken"]:
         page.line(f"left out: {broken['said']}", "red")
-    page.line("Pauses and failures are forgotten, and sources are asked from the beginning; equal content moves nothing.")
+    page.line(
+        "Pauses and failures are forgotten, and sources are asked from the beginning; equal content moves nothing."
+    )
     _show_kept(facts, page)
 
 

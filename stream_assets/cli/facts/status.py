@@ -45,6 +45,8 @@ def status_facts(pipeline: Pipeline, *, recent: int = 10) -> dict[str, Any]:
         "streams": [_stream(pipeline, s, state) for s in pipeline.declarations.streams],
         "recent_work": [_claim(pipeline, c) for c in pipeline.lake.ledger.work.recent(recent)],
         "silent_sources": silent,
+        "accepted": [{"table": t, **span(gap.span), "said": gap.said} for t, gap in pipeline.lake.ledger.accepted()],
+        "copy_of": pipeline.lake.meta.get("made_at") if pipeline.lake.is_copy else None,
     }
 
 

@@ -15,6 +15,10 @@ MOST_FAILURES = 5
 def show_status(facts: dict[str, Any], page: Page) -> None:
     """Consumers against their promises, streams, the newest work."""
     page.line(f"{facts['lake']} at {when(facts['now'])}, days in {facts['timezone']}", "dim")
+    if facts["copy_of"]:
+        page.line(
+            f"a copy of the lake in {facts['copy_of']}, only read: stream-assets split makes it its own", "yellow"
+        )
     page.table(
         ["consumer", "promise", "lag", "complete through", "is"],
         [
@@ -26,6 +30,7 @@ def show_status(facts: dict[str, Any], page: Page) -> None:
         _troubles(consumer, page)
     for stream in facts["streams"]:
         _stream(stream, page)
+    _accepted(facts["accepted"], page)
     page.line()
     page.table(
         ["work", "tables", "partitions", "state", "at", "took s", "CPU s"],
@@ -46,6 +51,13 @@ def show_status(facts: dict[str, Any], page: Page) -> None:
         if work["error"]:
             page.line(f"{', '.join(work['tables'])} {keys(work)}: {work['error']}", "red")
     show_silent(facts["silent_sources"], page)
+
+
+def _accepted(gaps: list[dict[str, Any]], page: Page) -> None:
+    for gap in gaps[-MOST_FAILURES:]:
+        page.line(f"{gap['table']} {ranges([gap])} is sealed without data: {gap['said']}", "yellow")
+    if len(gaps) > MOST_FAILURES:
+        page.line(f"and {many(len(gaps) - MOST_FAILURES, 'older accepted gap')}: --json lists them all", "yellow")
 
 
 def _verdict(consumer: dict[str, Any]) -> str:

@@ -28,7 +28,9 @@ _PASSES = {
 }  # fmt: skip
 _STAYS = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-REBUILD = "stop what uses the lake, and run `stream-assets ledger rebuild`, which makes it anew from the partitions' files"
+REBUILD = (
+    "stop what uses the lake, and run `stream-assets ledger rebuild`, which makes it anew from the partitions' files"
+)
 
 
 def text(instant: datetime) -> str:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import Reopened
-from stream_assets.core.receipt import Receipt
+from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.disk import identity
@@ -21,6 +21,8 @@ from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
 
 FORMAT = "2"
+_HAS_GAPS = "receipt ->> 'accepted' != '[]'"
+"""As the index `current_by_gap` says it."""
 _INSERT_REOPENED = 'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)'
 
 
@@ -212,6 +214,11 @@ class Ledger:
         row = self.database.row(f"select ({count} < :code) + ({count} > :code) as n", {"table": table, "code": code})
         return row["n"] if row else 0
 
+    def accepted(self) -> list[tuple[str, Accepted]]:
+        """Return what is sealed without data, as somebody accepted: table and gap. Its cost depends on how many there are."""
+        rows = self.database.rows(f"select tbl, receipt from current where {_HAS_GAPS} order by tbl, key_start")
+        return [(row["tbl"], gap) for row in rows for gap in Receipt.from_json(row["receipt"]).accepted]
+
     def totals(self, table: str) -> Totals:
         """Return the sums over all present partitions of `table`."""
         row = self.database.row(
@@ -262,7 +269,9 @@ class Ledger:
             [(seq, c.table, text(c.span.start), c.revision) for c in currents],
         )
 
-    def delivered(self, current: Current, inputs_seq: int, code: str, now: datetime) -> None:
+    def delivered(
+        self, current: Current, inputs_seq: int, code: str, now: datetime, reason: str = "equal content"
+    ) -> None:
         """Record that a partition was made again and came out equal: no file, and nothing downstream, moves.
 
         Raises:
@@ -279,10 +288,10 @@ class Ledger:
         )
         self.database.change(
             "insert into publication (tbl, key_start, key_end, revision, kind, digest, rows, touched, reason, run_id, committed_at)"
-            " values (?,?,?,?,'delivered',?,?,'[]','equal content','',?)",
+            " values (?,?,?,?,'delivered',?,?,'[]',?,'',?)",
             (
                 current.table, text(current.span.start), text(current.span.end), current.revision,
-                str(current.digest), current.rows, text(now),
+                str(current.digest), current.rows, reason, text(now),
             ),
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ create table if not exists current (
     primary key (tbl, key_start)
 ) without rowid;
 create index if not exists current_by_code on current (tbl, code);
+create index if not exists current_by_gap on current (tbl, key_start) where receipt ->> 'accepted' != '[]';
 create table if not exists coverage (tbl text not null, start text not null, "end" text not null, primary key (tbl, start)) without rowid;
 create table if not exists reopened (
     id integer primary key autoincrement, tbl text not null, start text not null, "end" text not null,

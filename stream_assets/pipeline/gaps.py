@@ -1,0 +1,192 @@
+"""What an operator decides on the record: that a gap stays empty, or that something is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+
+from stream_assets.core.declaration import StreamSpec, Table
+from stream_assets.core.digest import Digest
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import TimeWindow
+from stream_assets.errors import (
+    ConsumerError,
+    LakeError,
+    NotReady,
+    SourceError,
+    SourceIncomplete,
+    SourceUnavailable,
+    UsageError,
+)
+from stream_assets.events.schema import EMPTY
+from stream_assets.pipeline.consume import Consume
+from stream_assets.pipeline.content import WindowContent
+from stream_assets.pipeline.ingest import Ingest
+from stream_assets.pipeline.observe import ledger_state
+from stream_assets.pipeline.outcome import Outcome, Progress, Report, silent
+from stream_assets.pipeline.pipeline import Pipeline
+from stream_assets.pipeline.reading import Read
+from stream_assets.pipeline.running import Running
+
+MOST_NAME, MOST_REASON = 100, 500
+
+
+def accept_gap(
+    pipeline: Pipeline, table: str, span: TimeWindow, by: str, reason: str, *, progress: Progress = silent
+) -> Report:
+    """Accept that data of `table` in `span` is gone for good: what there is, is published, and the rest sealed as empty.
+
+    First everything is made that can be. Then a window that its source does not give is sealed without events; a day is
+    made of its sealed windows, of what its source gives, and of nothing; a consumer's partition that fails is published
+    without rows. A partition that is there stays as it is, and what was reopened of it is settled. The receipts say by
+    whom and why (`accepted`), and a late arrival reopens each like any other. What waits for its inputs, has not settled,
+    or fails on the lake itself, is no gap and is reported as failed.
+
+    Raises:
+        UsageError: terminal; a name or reason that cannot be kept, or a range that cannot be filled.
+    """
+    said = f"gap accepted by {_text(by, 'name', MOST_NAME)}: {_text(reason, 'reason', MOST_REASON)}"
+    with pipeline.running(table, span, reason=said) as running:
+        report = pipeline.fill(table, span, running, progress=progress)
+        accepting = _Accepting(pipeline, pipeline.table(table), running, said)
+        outcomes = [o if o.is_good else accepting.accept(o) for o in report.outcomes]
+    return Report(table, tuple(outcomes))
+
+
+def reopen(pipeline: Pipeline, table: str, span: TimeWindow, reason: str, by: str = "") -> Intervals:
+    """Record that what is sealed of `table` in `span` is no longer right, and return it: the planner has it made again.
+
+    What was paused there after failures goes on. What comes out equal changes nothing.
+
+    Raises:
+        UsageError: terminal; a name or reason that cannot be kept.
+    """
+    said = f"reopened by {_text(by, 'name', MOST_NAME)}: " if by else "reopened: "
+    said += _text(reason, "reason", MOST_REASON)
+    target, ledger, now = pipeline.table(table), pipeline.lake.ledger, pipeline.clock.now()
+    pipeline.lake.refuse_copy()
+    names = [target.stream.name, target.stream.daily] if target.stream else [table]
+    with ledger.transaction():
+        there = Intervals.union_of(s for name in names for s in ledger.coverage(name)).clip(span)
+        ledger.reopen(names[0], there, said, now, now)
+        for name in names:
+            ledger.work.clear_failures(name, span)
+    return there
+
+
+def _text(given: str, what: str, most: int) -> str:
+    """Return what somebody wrote, which is kept for ever and shown to everybody."""
+    written = given.strip()
+    if not written or len(written) > most or not written.isprintable():
+        raise UsageError(f"the {what} must be one line of 1 to {most} printable characters, not {given[:most]!r}")
+    return written
+
+
+class _Accepting:
+    """Settles what could not be made."""
+
+    def __init__(self, pipeline: Pipeline, target: Table, running: Running, said: str) -> None:
+        self._pipeline = pipeline
+        self._target = target
+        self._said = said
+        site = pipeline.site
+        self._ingest = _Gaps(site, target.stream, running, silent) if target.stream else None
+        state = ledger_state(site)
+        self._consume = Consume(site, target.consumer, state, running, silent) if target.consumer else None
+
+    def accept(self, failed: Outcome) -> Outcome:
+        """Return what became of a partition that failed."""
+        kept = self._keep(failed)
+        if kept or failed.is_waiting:
+            return kept or failed
+        try:
+            if self._consume:
+                # What fails on the lake or on another writer is tried again, and is no gap.
+                return failed if failed.is_transient else self._consume.accept_gap(failed.span, self._said)
+            assert self._ingest is not None
+            if self._target.is_days_of_stream:
+                return self._ingest.accept_day(failed.span, self._said)
+            return self._ingest.accept_window(failed.span, self._said) or failed
+        except (NotReady, LakeError, ConsumerError, SourceError, SourceUnavailable) as error:
+            return replace(failed, error=str(error))
+
+    def _keep(self, failed: Outcome) -> Outcome | None:
+        """Let a partition that is there stay as it is, and settle what was reopened of it; None for one that is not."""
+        ledger, now, span = self._pipeline.lake.ledger, self._pipeline.clock.now(), failed.span
+        stream = self._target.stream
+        with ledger.transaction():
+            days = ledger.current(stream.daily, span) if stream else []
+            current = next(iter(days or ledger.current(self._target.name, span)), None)
+            if current is None:
+                return None
+            code = self._target.consumer.code if self._target.consumer else current.code
+            ledger.delivered(current, ledger.seq() if code else current.inputs_seq, code, now, self._said)
+            ledger.settle(current.table, span, now)
+            ledger.settle(self._target.name, span, now)
+        state = "unchanged" if current.table == self._target.name else "delivered by the day"
+        return Outcome(self._target.name, span, state, current.receipt if state == "unchanged" else None)
+
+
+class _Gaps(Ingest):
+    """Seals windows and days of which the source gives nothing."""
+
+    def accept_window(self, window: TimeWindow, said: str) -> Outcome | None:
+        """Seal a window that has no file as empty; None where its source gives it by now."""
+        if self._readable(window):
+            return None
+        schema = self._last_schema()
+        with self._site.lake.publisher() as publisher:
+            self._stage_window(publisher, _nothing(window, schema, said), None, schema, self._looked_at)
+            return self._commit(publisher)[0]
+
+    def accept_day(self, day: TimeWindow, said: str) -> Outcome:
+        """Seal a day: its windows where they are sealed, else what the source gives, else nothing."""
+        own = list(self._known(self._stream.name, day).values())
+        sealed = Intervals.of(*(c.span for c in own))
+        given = [found for span in Intervals.of(day) - sealed for found in self._readable(span)]
+        readable = Intervals.of(*(span for span, _ in given))
+        schemas = [*([self._site.lake.schema_of(own)] if own else []), *(schema for _, schema in given)]
+        schema = self._site.lake.unified(schemas or [self._last_schema()])
+
+        def contents() -> Iterator[WindowContent]:
+            ours, theirs = self._copied(own, schema), self._read(span for span, _ in given)
+            for window in day.windows():
+                if sealed.covers(window):
+                    yield next(ours)
+                elif readable.covers(window):
+                    yield next(theirs)
+                else:
+                    yield _nothing(window, schema, said)
+
+        return self._publish_day(day, schema, contents(), None, self._looked_at)[0]
+
+    def _read(self, spans: Iterator[TimeWindow]) -> Iterator[WindowContent]:
+        for span in spans:
+            with Read(self._site, self._stream, span) as read:
+                yield from read.windows()
+
+    def _readable(self, span: TimeWindow) -> list[tuple[TimeWindow, pa.Schema]]:
+        """Return the parts of `span` that the source gives, with their columns; found by halving around those it does not."""
+        try:
+            with Read(self._site, self._stream, span, keep_rejected=False) as read:
+                for _ in read.windows():
+                    pass
+                return [(span, read.schema)]
+        except (SourceError, SourceIncomplete):
+            windows = list(span.windows())
+        except SourceUnavailable:
+            return []
+        middle = windows[len(windows) // 2].start
+        halves = (TimeWindow(span.start, middle), TimeWindow(middle, span.end)) if len(windows) > 1 else ()
+        return [found for half in halves for found in self._readable(half)]
+
+    def _last_schema(self) -> pa.Schema:
+        stream: StreamSpec = self._stream
+        lake = self._site.lake
+        return lake.last_schema(stream.name) or lake.last_schema(stream.daily) or EMPTY
+
+
+def _nothing(window: TimeWindow, schema: pa.Schema, said: str) -> WindowContent:
+    return WindowContent(window, schema.empty_table(), Digest(), 0, 0, 0, accepted=said)
