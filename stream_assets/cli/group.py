@@ -24,6 +24,7 @@ MODULES = {
     "files": "files",
     "sql": "sql",
     "adopt": "adopt",
+    "doctor": "doctor",
     "ledger": "ledger",
     "split": "split",
 }

@@ -232,6 +232,15 @@ class Ledger:
             else Totals(0, 0, 0, 0, 0)
         )
 
+    def newest_instant(self) -> datetime | None:
+        """Return when the newest publications and work were recorded, at the latest; None before any."""
+        newest = "select max({0}) as at from (select {0} from {1} order by {2} desc limit 100)"
+        row = self.database.row(
+            f"select max(at) as at from ({newest.format('committed_at', 'publication', 'seq')} union all"
+            f" {newest.format('requested_at', 'work', 'id')})"
+        )
+        return instant(row["at"]) if row and row["at"] else None
+
     # What changes it. Each of these belongs into a transaction with the step on disk that it records.
 
     def record(self, receipt: Receipt, file: str, touched: Intervals, *, kind: str = "published") -> None:

@@ -177,14 +177,12 @@ class WorkRecords:
     def recent(self, limit: int = 20) -> list[Claim]:
         """Return the newest rows of the work log, newest first."""
         rows = self._database.rows("select * from work order by id desc limit ?", (limit,))
-        return [
-            Claim(
-                r["id"], r["automation"], tuple(json.loads(r["tables"])), _span(r), r["state"], instant(r["requested_at"]),
-                instant(r["finished_at"]) if r["finished_at"] else None, r["error"], r["cpu_seconds"],
-                instant(r["lease_expires_at"]) if r["lease_expires_at"] and r["state"] in ("requested", "running") else None,
-            )
-            for r in rows
-        ]  # fmt: skip
+        return [_claim(r) for r in rows]
+
+    def unfinished(self) -> list[Claim]:
+        """Return the work that has been asked for or begun and not ended, lost or not, oldest first."""
+        rows = self._database.rows("select * from work where state in ('requested', 'running') order by id")
+        return [_claim(r) for r in rows]
 
     def p95_run_time(self, newest: int = 200) -> dict[str, timedelta]:
         """Return by automation the 95th percentile, from request to end, of its newest live runs; empty before any."""
@@ -289,6 +287,14 @@ class WorkRecords:
     def leave_place(self, place: str) -> None:
         """Give a place back."""
         self._database.change("delete from reader where id = ?", (place,))
+
+
+def _claim(r: Row) -> Claim:
+    return Claim(
+        r["id"], r["automation"], tuple(json.loads(r["tables"])), _span(r), r["state"], instant(r["requested_at"]),
+        instant(r["finished_at"]) if r["finished_at"] else None, r["error"], r["cpu_seconds"],
+        instant(r["lease_expires_at"]) if r["lease_expires_at"] and r["state"] in ("requested", "running") else None,
+    )  # fmt: skip
 
 
 def _span(row: Row) -> TimeWindow:
