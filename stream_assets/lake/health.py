@@ -55,7 +55,9 @@ def _exchange(root: Path) -> Check:
 def _room(root: Path) -> Iterator[Check]:
     disk = os.statvfs(root)
     free = disk.f_bavail * disk.f_frsize
-    yield Check("room", _level(free, LITTLE_ROOM, NO_ROOM), f"{_size(free)} free", "make room" if free < LITTLE_ROOM else "")
+    yield Check(
+        "room", _level(free, LITTLE_ROOM, NO_ROOM), f"{_size(free)} free", "make room" if free < LITTLE_ROOM else ""
+    )
     if disk.f_files:  # btrfs has no such limit
         level = _level(disk.f_favail, FEW_FILES, NO_FILES)
         said = f"{disk.f_favail:,} more files and folders fit on the disk"
@@ -69,7 +71,9 @@ def _level(left: int, little: int, none: int) -> Level:
 def _ledger(root: Path) -> Check:
     path = root / "_ledger.sqlite"
     if not path.exists():
-        return Check("ledger", "problem", f"{path} is not there", "stream-assets ledger rebuild, or ledger restore FILE")
+        return Check(
+            "ledger", "problem", f"{path} is not there", "stream-assets ledger rebuild, or ledger restore FILE"
+        )
     if found := damage(path):
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         said, todo = f"{path} is damaged: {found[0]}{more}", "stream-assets ledger rebuild, or ledger restore FILE"

@@ -222,7 +222,7 @@ class Consume:
             run_id=self._running.run_id, accepted=tuple(Accepted(span, said) for span in covered),
         )  # fmt: skip
         with site.lake.publisher() as publisher:
-            self._stage(publisher, _Made(None, table, receipt, wanted), inputs.at)
+            self._stage(publisher, _Made(None, table, receipt, wanted), inputs.mark)
             (published,) = publisher.commit()
         return Outcome(consumer.name, partition, "published", published)
 

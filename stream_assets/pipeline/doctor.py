@@ -103,7 +103,9 @@ def _keys(pipeline: Pipeline) -> Check:
 
 def versions() -> Check:
     """Say which releases of what it rests on are at work."""
-    found = {name: _version(name) for name in ("stream_assets", "pyarrow", "dagster")} | {"SQLite": sqlite3.sqlite_version}
+    found = {name: _version(name) for name in ("stream_assets", "pyarrow", "dagster")} | {
+        "SQLite": sqlite3.sqlite_version
+    }
     said = ", ".join(f"{name} {number or 'not installed'}" for name, number in found.items())
     if not found["dagster"]:
         return Check("versions", "warning", said, "install dagster, where automations are to run")

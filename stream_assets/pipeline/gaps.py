@@ -123,8 +123,8 @@ class _Accepting:
                 return None
             code = self._target.consumer.code if self._target.consumer else current.code
             ledger.delivered(current, ledger.seq() if code else current.inputs_seq, code, now, self._said)
-            ledger.settle(current.table, span, now)
-            ledger.settle(self._target.name, span, now)
+            for name in {current.table, self._target.name}:
+                ledger.settle(name, span, ledger.mark())
         state = "unchanged" if current.table == self._target.name else "delivered by the day"
         return Outcome(self._target.name, span, state, current.receipt if state == "unchanged" else None)
 

@@ -114,7 +114,9 @@ def test_without_a_lake_there_is_nothing_to_examine(small: Shell) -> None:
 
 
 @pytest.mark.parametrize("command", [("status",), ("run",), ("plan",), ("verify",), ("files", "events"), ("doctor",)])
-def test_a_ledger_that_is_damaged_or_gone_is_one_sentence_with_the_way_on(filled: Shell, command: tuple[str, ...]) -> None:
+def test_a_ledger_that_is_damaged_or_gone_is_one_sentence_with_the_way_on(
+    filled: Shell, command: tuple[str, ...]
+) -> None:
     filled.put_down()
     ledger = filled.lake / "_ledger.sqlite"
     ledger.write_bytes(b"\0" * 4096)
@@ -168,7 +170,10 @@ def test_a_copy_is_read_and_not_written_until_it_is_split_off(filled: Shell, tmp
     assert refused.code == 1
     assert f"is a copy of the one in {filled.lake}" in refused.err
     assert "stream-assets split" in refused.err
-    for args in (("materialize", "events", "--from", "2026-03-10"), ("reopen", "events", "--from", "2026-03-10", "--reason", "x")):
+    for args in (
+        ("materialize", "events", "--from", "2026-03-10"),
+        ("reopen", "events", "--from", "2026-03-10", "--reason", "x"),
+    ):
         assert "is a copy of" in filled(*args, **there).err
     said = filled("status", **there)
     assert (said.code, "stream-assets split" in said.out) == (0, True)
@@ -185,7 +190,9 @@ def test_the_ledgers_of_a_copy_and_of_its_lake_are_never_mistaken(filled: Shell,
     filled.put_down()
     shutil.copytree(filled.lake, tmp_path / "copy")
     assert filled("split", STREAM_ASSETS_LAKE=str(tmp_path / "copy")).code == 0
-    assert filled("ledger", "backup", str(tmp_path / "copy.sqlite"), STREAM_ASSETS_LAKE=str(tmp_path / "copy")).code == 0
+    assert (
+        filled("ledger", "backup", str(tmp_path / "copy.sqlite"), STREAM_ASSETS_LAKE=str(tmp_path / "copy")).code == 0
+    )
     answer = filled("ledger", "restore", str(tmp_path / "copy.sqlite"))
     assert (answer.code, "choose a backup of this lake" in answer.err) == (1, True)
     filled.put_down()
@@ -240,10 +247,15 @@ def test_accept_gap_and_reopen_say_what_they_did(filled: Shell) -> None:
     (told,) = filled.json("status")["accepted"]
     assert (told["table"], told["start"]) == ("orders", "2026-03-10T00:45:00+00:00")
     assert "is sealed without data: gap accepted by Ada: nobody wants it" in filled("status").out
-    again = filled.json("reopen", "events", "--from", "2026-03-10", "--to", "2026-03-10T00:10", "--reason", "look again")
+    again = filled.json(
+        "reopen", "events", "--from", "2026-03-10", "--to", "2026-03-10T00:10", "--reason", "look again"
+    )
     assert [s["end"] for s in again["reopened"]] == ["2026-03-10T00:10:00+00:00"]
     assert filled.json("status")["streams"][0]["reopened"][0]["reason"] == "reopened: look again"
-    assert "Nothing of events is sealed there" in filled("reopen", "events", "--from", "2026-03-10T00:50", "--reason", "x").out
+    assert (
+        "Nothing of events is sealed there"
+        in filled("reopen", "events", "--from", "2026-03-10T00:50", "--reason", "x").out
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stream_assets import consumer
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import LakeError
 from stream_assets.lake.custody import backup, damage, restore
@@ -77,7 +79,7 @@ def files(w: World) -> dict[str, list[str]]:
     return {t: sorted(p.name for p in (w.folder / t).rglob("*.parquet")) for t in TABLES}
 
 
-def content(w: World) -> dict[str, object]:
+def content(w: World) -> dict[str, tuple[dict[str, Receipt], Intervals]]:
     return {t: (w.receipts(t), w.coverage(t)) for t in TABLES}
 
 
