@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from stream_assets.core.window import TimeWindow
 from stream_assets.lake import disk
+from stream_assets.lake.ledger import Ledger
+from stream_assets.pipeline import doctor
 from stream_assets_tests.cli.conftest import Answer, Shell
 
 MOUNTS = "36 35 98:0 / {} rw,noatime master:1 - {} host:/export rw\n"
@@ -95,6 +98,34 @@ def test_doctor_knows_a_clock_that_went_back_paused_failures_and_lost_work(fille
     assert checks(answer)["staging"] == ("warning", "1 folders are left over from more than 2 hours ago")
     filled.clock.set(filled.clock.now() - timedelta(minutes=30))
     assert checks(filled("doctor", "--json"))["clock"][0] == "problem"
+
+
+def test_doctor_knows_sources_that_do_not_answer_many_keys_and_work_that_hangs(
+    filled: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = filled.clock.now()
+    work = Ledger(filled.lake / "_ledger.sqlite").work
+    span = TimeWindow(now - timedelta(minutes=7), now - timedelta(minutes=2))
+    work.begin(None, "x", "5 min", ("orders",), span, now - timedelta(hours=7))
+    monkeypatch.setattr(doctor, "MANY_KEYS", 576)
+    away = {"STREAM_ASSETS_SOURCE": f"file://{tmp_path}/nowhere"}
+    answer = filled("doctor", "--json", **away)
+    found = checks(answer)
+    assert answer.code == 1
+    assert found["source of events"][0] == "problem"
+    assert "nowhere" in found["source of events"][1]
+    assert found["keys"] == (
+        "warning",
+        "576 windows since 2026-03-09; Dagster recommends at most 100,000 partitions an asset",
+    )
+    assert found["work"] == ("warning", "1 pieces of work were given up by their processes without a word")
+    hangs = work.begin(None, "x", "5 min", ("orders",), span, now - timedelta(hours=7))
+    work.renew(hangs, now)
+    answer = filled("doctor", "--json")
+    assert (answer.code, checks(answer)["work"]) == (
+        0,
+        ("warning", "orders has been running since 2026-03-09 17:47:00Z"),
+    )
 
 
 def test_doctor_says_what_it_can_of_a_lake_that_cannot_be_opened(filled: Shell) -> None:

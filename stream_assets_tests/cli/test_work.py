@@ -70,6 +70,8 @@ def test_failures_are_shown_by_status_and_forgotten_by_retry(filled: Shell) -> N
         filled.clock.advance(timedelta(minutes=5))
         filled("run")
     orders = next(c for c in filled.json("status")["consumers"] if c["consumer"] == "orders")
+    again = filled("run")
+    assert (again.code, "paused after failures" in again.out, "no such luck" in again.out) == (1, True, True)
     assert any(f["is_paused"] and f["tries"] == 3 and "no such luck" in f["error"] for f in orders["failures"])
     assert re.search(r"orders 2026-03-10T00:00\+0000 to \S+ \(\d+ partitions\) failed 3 times", filled("status").out)
     assert len(filled.json("retry", "orders")["cleared"]) == len(orders["failures"])

@@ -45,7 +45,9 @@ def write(folder: Path, process: int, rounds: int) -> None:
         span = window(process, step % ROUNDS)
         with ledger.transaction():
             revision = ledger.revision("events", span) + 1
-            ledger.record(Receipt("events", span, revision, 0, Digest(), Intervals.of(span), NOW), f"f{revision}", Intervals())
+            ledger.record(
+                Receipt("events", span, revision, 0, Digest(), Intervals.of(span), NOW), f"f{revision}", Intervals()
+            )
             ledger.cover("events", [span], Intervals.of(span))
         say("published", span.start.isoformat(), revision)
         work = Work("every_5_min", "5 min", span, ("events",), is_catch_up=False, reason=f"{process}-{step}")
@@ -88,8 +90,8 @@ def missing(lake: Lake, said: list[list[object]]) -> list[list[object]]:
     covered = {s.start.isoformat() for s in there}
     kept: dict[str, Callable[..., bool]] = {
         "published": lambda at, revision: (at, revision) in published and at in covered,
-        "requested": lambda id: id in work,
-        "finished": lambda id: work.get(id) == "done",
+        "requested": lambda number: number in work,
+        "finished": lambda number: work.get(number) == "done",
         "failed": lambda at, count: tries.get(at, 0) >= count,
         "moved": lambda process, step: cursors.get(f"stream{process}", -1) >= step,
         "advanced": lambda step: mark >= NOW + step * GRID,
@@ -141,6 +143,12 @@ def test_the_check_of_the_test_above_sees_a_loss(folder: Path) -> None:
     lake = lake_in(folder)
     said = acknowledged(folder)
     assert missing(lake, said) == []
-    for statement in ("delete from publication", "update work set state = 'failed'", "delete from failure", "delete from stream", "delete from source_file"):
+    for statement in (
+        "delete from publication",
+        "update work set state = 'failed'",
+        "delete from failure",
+        "delete from stream",
+        "delete from source_file",
+    ):
         lake.ledger.database.change(statement)
     assert {line[0] for line in missing(lake, said)} == {"published", "finished", "failed", "moved", "advanced", "file"}

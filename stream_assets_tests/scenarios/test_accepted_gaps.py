@@ -15,6 +15,7 @@ from stream_assets.lake.rebuild import rebuild
 from stream_assets.pipeline.gaps import accept_gap, reopen
 from stream_assets.pipeline.outcome import Report
 from stream_assets.pipeline.recognise import recognise
+from stream_assets.pipeline.verify import verify
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.world import World
 
@@ -167,6 +168,46 @@ def test_text_from_strangers_is_kept_as_it_is(torn):
     )
     said = torn.receipts("events")[FIRST].accepted[0].said
     assert said == 'gap accepted by Robert\'); drop table current;--: \u05e9\u05dc\u05d5\u05dd "x" 💾'
+
+
+def proof(w: World) -> list[tuple[str, bool]]:
+    found = verify(w.pipeline.site, list(w.pipeline.declarations.tables), TimeWindow(w.pipeline.lake.start, w.now))
+    return [(f"{d.table} {d.said} | {d.mend}", d.is_known) for d in found.differences]
+
+
+def test_verify_knows_a_gap_while_the_source_does_not_give_it_and_names_it_once_it_does(torn):
+    w = torn
+    accepted(w, "events", "2026-03-11T00:20", "2026-03-11T00:30")
+    w.live("2026-03-11 00:56")
+    assert (
+        proof(w)
+        == [(f"events sealed without data ({SAID}), and its source still does not give it | none needed", True)] * 2
+    )
+    w.shop.break_(w.instant("2026-03-11 00:40"))  # what has been sealed and cannot be read is another matter
+    assert [known for _, known in proof(w)] == [True, True, False]
+    w.shop.broken = Intervals()
+    said = proof(w)
+    assert [known for _, known in said] == [False, False]
+    assert "its source has 5 events there now | stream-assets reopen events --from 2026-03-11T00:20+0000" in said[0][0]
+    reopen(
+        w.pipeline, "events", w.pipeline.range("events", "2026-03-11T00:20", "2026-03-11T00:30"), "it is back", "Ada"
+    )
+    w.live("2026-03-11 01:06")
+    assert proof(w) == []
+    assert w.receipts("events")[FIRST].accepted == ()
+
+
+def test_verify_knows_the_gaps_of_a_day(torn):
+    w = torn
+    w.stop("every_5_min").at("2026-03-11 23:59").live("2026-03-12 00:06")
+    accepted(w, "events_daily", "2026-03-11")
+    w.stop().run()
+    assert [known for _, known in proof(w)] == [True]
+    w.shop.broken = Intervals()
+    assert "stream-assets reopen events_daily --from 2026-03-11 " in proof(w)[0][0]
+    reopen(w.pipeline, "events_daily", w.pipeline.range("events_daily", "2026-03-11"), "it is back")
+    w.run()
+    assert proof(w) == []
 
 
 def test_an_unsettled_window_is_no_gap(torn):

@@ -38,15 +38,27 @@ def run(session: Session) -> bool:
     silent = pipeline.observe()
     reports_of_all = [report for work in works for report in work["reports"]]
     failed = sum(report["failed"] for report in reports_of_all)
+    paused = _paused(pipeline)
     facts = {
         "work": works,
         "consumers": got(reports_of_all, pipeline),
         "failed": failed,
         "notes": _notes(pipeline, failed),
+        "paused": paused,
         "silent_sources": silent,
     }
     session.give(facts, show_run)
-    return not failed and not silent
+    return not failed and not silent and not paused
+
+
+def _paused(pipeline: Any) -> list[dict[str, Any]]:
+    """What is not tried any more before somebody does something: however often `run` is called, it ends with 1."""
+    return [
+        {"table": name, "start": f.span.start.isoformat(), "end": f.span.end.isoformat(), "error": f.error}
+        for name, known in pipeline.state().tables.items()
+        for f in known.failures
+        if f.is_paused
+    ]
 
 
 def _notes(pipeline: Any, failed: int) -> list[str]:

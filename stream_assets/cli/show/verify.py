@@ -18,7 +18,7 @@ def show_verify(facts: dict[str, Any], page: Page) -> None:
         f"{many(facts['files'], 'file')} against the ledger."
     )
     for difference in facts["differences"][:MOST]:
-        known = " (known, and mended by itself)" if difference["is_known"] else ""
+        known = " (known)" if difference["is_known"] else ""
         page.line(f"{difference['table']} {ranges([difference])}: {difference['said']}{known}", "" if known else "red")
         for said in difference["ids"]:
             page.line(f"    {said}")
@@ -27,7 +27,5 @@ def show_verify(facts: dict[str, Any], page: Page) -> None:
         page.line(f"and {len(facts['differences']) - MOST} more: --json lists them all")
     counted = [d for d in facts["differences"] if not d["is_known"]]
     waiting = len(facts["differences"]) - len(counted)
-    agrees = (
-        f"Everything agrees, but for {many(waiting, 'late window')} to be healed." if waiting else "Everything agrees."
-    )
+    agrees = f"Everything agrees, but for {many(waiting, 'known difference')}." if waiting else "Everything agrees."
     page.line(many(len(counted), "difference") + "." if counted else agrees, "red" if counted else "green")

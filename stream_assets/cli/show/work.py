@@ -56,6 +56,9 @@ def show_run(facts: dict[str, Any], page: Page) -> None:
     )
     for note in facts["notes"]:
         page.line(note, "yellow")
+    for failure in facts["paused"][:1]:
+        said = f"{many(len(facts['paused']), 'partition')} paused after failures, such as {failure['table']} {when(failure['start'])}"
+        page.line(f"{said}: {failure['error']}; stream-assets retry", "red")
     show_silent(facts["silent_sources"], page)
 
 

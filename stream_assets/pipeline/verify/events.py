@@ -17,6 +17,7 @@ from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.observe import observe
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.verify.difference import Difference, Findings
+from stream_assets.pipeline.verify.gaps import compare_gaps
 
 MOST_IDS = 10
 
@@ -37,8 +38,12 @@ class Events:
         days = self._lake.ledger.coverage(self._stream.daily)
         there = days if self._table.is_days_of_stream else self._lake.ledger.coverage(self._stream.name) - days
         there = there.clip(self._found.span)
+        gaps = compare_gaps(self._found, self._table, self._stream, there)
         for day in dict.fromkeys(d for span in there for d in self._lake.calendar.days(span)):
-            self._day(there.clip(day))
+            # One query a day, but around the gaps, for which the source may have no answer.
+            for piece in Intervals.of(day) - gaps:
+                if asked := there.clip(piece):
+                    self._day(asked)
             step()
 
     def _day(self, asked: Intervals) -> None:

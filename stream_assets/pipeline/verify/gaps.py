@@ -1,0 +1,51 @@
+"""What is sealed without data, as somebody accepted: known while its source does not give it, a difference once it does."""
+
+from __future__ import annotations
+
+from stream_assets.core.declaration import StreamSpec, Table
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.receipt import Accepted
+from stream_assets.core.window import TimeWindow
+from stream_assets.errors import SourceError, SourceUnavailable
+from stream_assets.pipeline.reading import Read
+from stream_assets.pipeline.verify.difference import Findings
+
+
+def compare_gaps(found: Findings, table: Table, stream: StreamSpec, there: Intervals) -> Intervals:
+    """Compare the accepted gaps of a stream's table inside `there` with its source, and return them."""
+    gaps = [gap for name, gap in found.site.ledger.accepted() if name == table.name]
+    for gap in gaps:
+        for span in there.clip(gap.span):
+            gone = Intervals.union_of(_gone(found, table, stream, gap, span))
+            for part in gone:
+                said = f"sealed without data ({gap.said}), and its source still does not give it"
+                found.add("source", table.name, part, said, "none needed", is_known=True)
+    return Intervals.union_of(s for gap in gaps for s in there.clip(gap.span))
+
+
+def _gone(found: Findings, table: Table, stream: StreamSpec, gap: Accepted, span: TimeWindow) -> list[TimeWindow]:
+    """Return what the source does not give of a gap, by halving; what it gives is named."""
+    found.verification.queries += 1
+    try:
+        with Read(found.site, stream, span, keep_rejected=False) as read:
+            for content in read.windows():
+                found.verification.windows += 1
+                if content.table.num_rows:
+                    said = f"sealed without data ({gap.said}), and its source has {content.table.num_rows:,} events there now"
+                    key = found.site.lake.calendar.key(content.window, "5 min")
+                    if table.is_days_of_stream:
+                        key = found.site.lake.calendar.key(
+                            found.site.lake.calendar.day_around(content.window.start), "day"
+                        )
+                    mend = f"stream-assets reopen {table.name} --from {key} --reason 'the source has it again'; stream-assets run"
+                    found.add("source", table.name, content.window, said, mend)
+        return []
+    except SourceUnavailable:
+        return [span]
+    except SourceError:
+        windows = list(span.windows())
+    if len(windows) == 1:
+        return windows
+    middle = windows[len(windows) // 2].start
+    halves = (TimeWindow(span.start, middle), TimeWindow(middle, span.end))
+    return [part for half in halves for part in _gone(found, table, stream, gap, half)]
