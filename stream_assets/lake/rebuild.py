@@ -163,8 +163,10 @@ def _receipts(
 
 def _whole(layout: Layout, folder: _Folder, path: Path) -> Receipt:
     receipt = read_receipt(path)
-    place_ = layout.partition(receipt.table, folder.grain, receipt.span) / layout.part(receipt.revision, receipt.digest)
-    if path != place_:
+    expected = layout.partition(receipt.table, folder.grain, receipt.span) / layout.part(
+        receipt.revision, receipt.digest
+    )
+    if path != expected:
         raise LakeError(
             f"{path} says of itself that it is {receipt.table} {receipt.span}, revision {receipt.revision}: move it out of the lake"
         )

@@ -289,24 +289,6 @@ def test_accept_gap_and_reopen_say_what_they_did(filled: Shell) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("args", "sentence"),
-    [
-        pytest.param("accept-gap events --from 2026-03-10", "Missing option '--by'", id="nobody"),
-        pytest.param("accept-gap events --from 2026-03-10 --by A --reason=", "the reason must be one line", id="why"),
-        pytest.param("accept-gap nix --from 2026-03-10 --by A --reason b", "there is no table 'nix'", id="table"),
-        pytest.param("reopen events --from 2026-03-10T00:03 --reason b", "is no border of 5 min partitions", id="grid"),
-        pytest.param("reopen report --from 2026-03-12 --reason b", "in the future", id="future"),
-        pytest.param("reopen report --from 2026-03-09", "Missing option '--reason'", id="no reason"),
-        pytest.param("ledger restore /no/such/file", "does not exist", id="no file"),
-    ],
-)
-def test_wrong_use(done: Shell, args: str, sentence: str) -> None:
-    answer = done(*args.split())
-    assert (answer.code, answer.out) == (2, "")
-    assert sentence in answer.err
-
-
 def test_a_backup_into_the_lake_itself_is_refused(done: Shell) -> None:
     answer = done("ledger", "backup", str(done.lake / "x.sqlite"))
     assert (answer.code, "lies in the lake itself" in answer.err) == (2, True)

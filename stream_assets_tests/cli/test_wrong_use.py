@@ -43,6 +43,13 @@ WRONG_USE, FAILED = 2, 1
         pytest.param("sql selct", WRONG_USE, "the query is wrong: Parser Error: syntax error", id="sql"),
         pytest.param("sql ;", WRONG_USE, "the query is empty: write SQL", id="empty sql"),
         pytest.param("status --recent -1", WRONG_USE, "-1 is not in the range x>=0", id="less than nothing"),
+        pytest.param("accept-gap events --from 2026-03-10", WRONG_USE, "Missing option '--by'", id="a gap accepted by nobody"),
+        pytest.param("accept-gap events --from 2026-03-10 --by A --reason=", WRONG_USE, "the reason must be one line of 1 to 500 printable characters", id="a gap without a reason"),
+        pytest.param("accept-gap nix --from 2026-03-10 --by A --reason b", WRONG_USE, "there is no table 'nix'", id="a gap of nothing"),
+        pytest.param("reopen events --from 2026-03-10T00:03 --reason b", WRONG_USE, "is no border of 5 min partitions", id="reopen off the grid"),
+        pytest.param("reopen report --from 2026-03-12 --reason b", WRONG_USE, "in the future", id="reopen the future"),
+        pytest.param("reopen report --from 2026-03-09", WRONG_USE, "Missing option '--reason'", id="reopen without a reason"),
+        pytest.param("ledger restore /no/such/file", WRONG_USE, "does not exist", id="no backup"),
         pytest.param("nix", WRONG_USE, "No such command 'nix'", id="command"),
     ],
 )  # fmt: skip

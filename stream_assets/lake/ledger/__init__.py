@@ -5,7 +5,8 @@ is one transaction (`BEGIN IMMEDIATE`, WAL, `synchronous=FULL`); several process
 """
 
 from stream_assets.lake.ledger.database import Database
-from stream_assets.lake.ledger.ledger import FORMAT, Current, Ledger, is_other_place, place
+from stream_assets.lake.ledger.ledger import FORMAT, Current, Ledger
+from stream_assets.lake.ledger.place import is_other_place, place
 from stream_assets.lake.ledger.sources import FileRecord, SourceRecords
 from stream_assets.lake.ledger.work import Claim, Lease
 

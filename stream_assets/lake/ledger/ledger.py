@@ -15,8 +15,8 @@ from stream_assets.core.planning import Reopened
 from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
-from stream_assets.lake.disk import identity
 from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
+from stream_assets.lake.ledger.place import place
 from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
 
@@ -389,19 +389,6 @@ class Ledger:
             (row["seq"], Intervals.union_of(TimeWindow(instant(a), instant(b)) for a, b in json.loads(row["touched"])))
             for row in rows
         ]
-
-
-def place(folder: Path) -> dict[str, str]:
-    """Return where a lake is: its path, and what no copy of its folder has."""
-    return {"made_in": identity(folder), "made_at": str(folder)}
-
-
-def is_other_place(meta: Mapping[str, str], folder: Path) -> bool:
-    """Whether a ledger that says `meta` has come to `folder` by copying: both its path and its folder are others.
-
-    A lake that was moved, mounted elsewhere, or restored where it was is no copy.
-    """
-    return meta.get("made_at") != str(folder) and meta.get("made_in") != identity(folder)
 
 
 def _reach_back(span: TimeWindow) -> datetime:
