@@ -4,8 +4,9 @@ The planner reads the ledger alone. All instants are UTC text in ISO 8601, which
 is one transaction (`BEGIN IMMEDIATE`, WAL, `synchronous=FULL`); several processes may hold the ledger at once.
 """
 
+from stream_assets.lake.ledger.current import Current
 from stream_assets.lake.ledger.database import Database
-from stream_assets.lake.ledger.ledger import FORMAT, Current, Ledger
+from stream_assets.lake.ledger.ledger import FORMAT, Ledger
 from stream_assets.lake.ledger.place import is_other_place, place
 from stream_assets.lake.ledger.sources import FileRecord, SourceRecords
 from stream_assets.lake.ledger.work import Claim, Lease

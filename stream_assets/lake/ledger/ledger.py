@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import Reopened
 from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
+from stream_assets.lake.ledger.current import Current, current_of
 from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
 from stream_assets.lake.ledger.place import place
 from stream_assets.lake.ledger.sources import SourceRecords
@@ -24,22 +24,6 @@ FORMAT = "2"
 _HAS_GAPS = "receipt ->> 'accepted' != '[]'"
 """As the index `current_by_gap` says it."""
 _INSERT_REOPENED = 'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)'
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """The present publication of a partition. `file` is relative to the lake's folder."""
-
-    table: str
-    span: TimeWindow
-    revision: int
-    digest: Digest
-    rows: int
-    file: str
-    inputs_seq: int
-    code: str
-    committed_at: datetime
-    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +125,7 @@ class Ledger:
             "select * from current where tbl = ? and key_start < ? and key_start >= ? and key_end > ? order by key_start",
             (table, text(span.end), text(_reach_back(span)), text(span.start)),
         )
-        return [_current(row) for row in rows]
+        return [current_of(row) for row in rows]
 
     def revision(self, table: str, span: TimeWindow) -> int:
         """Return the revision of one partition, 0 where there is none."""
@@ -169,7 +153,7 @@ class Ledger:
             f" where p.tbl = ? {'and p.rows > 0 and c.rows > 0' if with_rows else ''} order by p.seq desc limit 1",
             (table,),
         )
-        return _current(row) if row else None
+        return current_of(row) if row else None
 
     def coverage(self, table: str) -> Intervals:
         """Return what has been delivered of `table`."""
@@ -394,11 +378,3 @@ class Ledger:
 def _reach_back(span: TimeWindow) -> datetime:
     """No partition is longer than a day of 25 hours: lets the query use the primary key."""
     return span.start - timedelta(hours=26)
-
-
-def _current(row: Row) -> Current:
-    return Current(
-        row["tbl"], TimeWindow(instant(row["key_start"]), instant(row["key_end"])), row["revision"],
-        Digest.parse(row["digest"]), row["rows"], row["file"], row["inputs_seq"], row["code"],
-        instant(row["committed_at"]), Receipt.from_json(row["receipt"]),
-    )  # fmt: skip
