@@ -12,6 +12,7 @@ from stream_assets.core.planning import LedgerState, TableState, horizons
 from stream_assets.core.planning.due import reach
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
+from stream_assets.pipeline.ages import look_again
 from stream_assets.pipeline.asking import source_errors
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def _look_at(site: Site, stream: StreamSpec) -> None:
         arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
         watermark = source.watermark(now)
     site.ledger.sources.advance(stream.name, watermark)
-    if arrivals is None or arrivals.cursor == cursor:
+    if arrivals is None:
+        _look_again(site, stream)
+        return
+    if arrivals.cursor == cursor:
         return
     with site.ledger.transaction():
         reopen_stream(site, stream, Intervals.of(*arrivals.windows), "events arrived late")
@@ -61,6 +65,15 @@ def _look_at(site: Site, stream: StreamSpec) -> None:
             site.ledger.work.clear_failures(stream.name, span)
             site.ledger.work.clear_failures(stream.daily, span)
         site.ledger.sources.move_cursor(stream.name, arrivals.cursor)
+
+
+def _look_again(site: Site, stream: StreamSpec) -> None:
+    look = look_again(site, stream)
+    if not look.looked_at:
+        return
+    with site.ledger.transaction():
+        reopen_stream(site, stream, look.changed, look.reason)
+        site.ledger.ages.move(look.looked_at)
 
 
 def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: str) -> None:

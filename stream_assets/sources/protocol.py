@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import EPOCH, TimeWindow
@@ -272,12 +272,34 @@ class Source(Protocol):
 
         Without a cursor, everything that the source can still tell of. Ask before planning a tick's reads:
         what is read afterwards and arrived in between is named once more next time, which costs a read and
-        changes nothing.
+        changes nothing. Where it cannot tell, sealed windows are looked at again at growing ages, cheaply if it
+        `CountsRows`.
         """
         ...
 
     def describe(self) -> str:
         """Say in one line what is read, for people; no credential."""
+        ...
+
+
+@runtime_checkable
+class CountsRows(Protocol):
+    """What a source that cannot name its arrivals may offer, where counting is much cheaper than reading."""
+
+    def summary(
+        self, span: TimeWindow, *, now: datetime, state: SourceState | None = None
+    ) -> Mapping[datetime, int] | None:
+        """Return how many rows `read` would give of each window of `span` now, by the window's start.
+
+        Copies and rows that will be rejected count; a window that is not named has none. One call serves a range of any
+        length on the 5-minute grid. A change that leaves the count as it was goes unnoticed.
+
+        Returns:
+            None where this range cannot be counted: it is read again.
+
+        Raises:
+            SourceUnavailable: transient; an outage.
+        """
         ...
 
 

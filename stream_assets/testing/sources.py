@@ -28,7 +28,7 @@ from stream_assets.errors import TerminalError, TransientError
 from stream_assets.events.conform import conform
 from stream_assets.events.hashing import digest
 from stream_assets.events.schema import EVENT_TIME
-from stream_assets.sources.protocol import MemoryState, Source, SourceState
+from stream_assets.sources.protocol import CountsRows, MemoryState, Source, SourceState
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,20 @@ def a_state_that_was_lost_forgets_no_arrival(case: SourceCase) -> None:
         assert not Intervals.union_of(late) - Intervals.union_of(named.windows)
 
 
+def what_is_counted_is_what_is_read(case: SourceCase) -> None:
+    """`CountsRows`: of every window, also after something has arrived; of one range at a time."""
+    if not isinstance(case.source, CountsRows):
+        return
+    for now in (case.now, case.arrive()):
+        state = case.state()
+        counts = case.source.summary(case.span, now=now, state=state)
+        assert counts is not None
+        for window in case.span.windows():
+            events, rejected, _ = content(case, window, now=now, state=state)
+            assert counts.get(window.start, 0) == events + rejected, window
+        assert not set(counts) - {window.start for window in case.span.windows()}
+
+
 def an_outage_is_transient(case: SourceCase) -> None:
     """S5."""
     if case.fail is not None:
@@ -213,6 +227,7 @@ PROMISES: dict[str, Callable[[SourceCase], None]] = {
         the_watermark_never_goes_back_and_follows_the_clock,
         arrivals_are_named_and_none_is_forgotten,
         a_state_that_was_lost_forgets_no_arrival,
+        what_is_counted_is_what_is_read,
         an_outage_is_transient,
         a_bad_shape_is_terminal,
         no_description_shows_a_credential,

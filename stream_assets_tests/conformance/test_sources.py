@@ -23,6 +23,7 @@ from stream_assets.pipeline.site import LedgerSourceState
 from stream_assets.sources.files import FileEvents
 from stream_assets.sources.synthetic import SyntheticEvents
 from stream_assets.testing.sources import PROMISES, SourceCase, register, registered
+from stream_assets_tests.sources.untracked import Counted, Untracked
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MORNING = TimeWindow(NOON - timedelta(hours=2), NOON - timedelta(hours=1))
@@ -39,6 +40,18 @@ def synthetic(_: Path) -> SourceCase:
         empty=TimeWindow(night, night + timedelta(minutes=30)),
         arrive=lambda: NOON + timedelta(hours=1),
     )
+
+
+@register("untracked")
+def untracked(folder: Path) -> SourceCase:
+    case = synthetic(folder)
+    return replace(case, source=Untracked(case.source))
+
+
+@register("counted")
+def counted(folder: Path) -> SourceCase:
+    case = synthetic(folder)
+    return replace(case, source=Counted(case.source))
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -87,6 +87,8 @@ def _failure(pipeline: Pipeline, failure: Failure, grain: Grain) -> dict[str, An
 
 
 def _stream(pipeline: Pipeline, stream: StreamSpec, state: LedgerState) -> dict[str, Any]:
+    from stream_assets.pipeline.ages import what_finds_late_events
+
     windows, days = state.table(stream.name), state.table(stream.daily)
     now = pipeline.clock.now()
     since = pipeline.calendar.day_around(now - REJECTED_SINCE).start
@@ -97,6 +99,7 @@ def _stream(pipeline: Pipeline, stream: StreamSpec, state: LedgerState) -> dict[
         "source": pipeline.site.sources[stream.name].describe(),
         "settling_seconds": seconds(stream.settling),
         "watermark": at(state.watermarks.get(stream.name)),
+        "late_events": what_finds_late_events(pipeline.site, stream),
         "windows": spans(windows.coverage),
         "days": spans(days.coverage),
         "reopened": [

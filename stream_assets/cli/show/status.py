@@ -100,6 +100,7 @@ def _stream(stream: dict[str, Any], page: Page) -> None:
     page.line(
         f"  watermark {when(stream['watermark'])}; days {ranges(stream['days'])}; windows {ranges(stream['windows'])}"
     )
+    page.line(f"  late events: {stream['late_events']}", "dim")
     if stream["is_empty"]:
         page.line(
             f"  nothing has come yet, and windows are sealed as empty: are {stream['source']} the right ones?", "yellow"

@@ -4,6 +4,7 @@ The planner reads the ledger alone. All instants are UTC text in ISO 8601, which
 is one transaction (`BEGIN IMMEDIATE`, WAL, `synchronous=FULL`); several processes may hold the ledger at once.
 """
 
+from stream_assets.lake.ledger.ages import Aged
 from stream_assets.lake.ledger.current import Current
 from stream_assets.lake.ledger.database import Database
 from stream_assets.lake.ledger.ledger import FORMAT, Ledger
@@ -13,6 +14,7 @@ from stream_assets.lake.ledger.work import Claim, Lease
 
 __all__ = [
     "FORMAT",
+    "Aged",
     "Claim",
     "Current",
     "Database",

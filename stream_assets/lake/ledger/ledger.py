@@ -14,6 +14,7 @@ from stream_assets.core.planning import Reopened
 from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
+from stream_assets.lake.ledger.ages import AgeRecords
 from stream_assets.lake.ledger.current import Current, current_of
 from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
 from stream_assets.lake.ledger.place import place
@@ -40,7 +41,8 @@ class Totals:
 class Ledger:
     """One lake's ledger.
 
-    `work` holds requests, leases and failures; `sources` holds watermarks, cursors and known files.
+    `work` holds requests, leases and failures; `sources` holds watermarks, cursors and known files; `ages` holds what has
+    been looked at again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,6 +50,7 @@ class Ledger:
         self.transaction = self.database.transaction
         self.work = WorkRecords(self.database)
         self.sources = SourceRecords(self.database)
+        self.ages = AgeRecords(self.database)
 
     def create(self, calendar: Calendar, start: datetime, windows_from: datetime, now: datetime) -> None:
         """Make a new ledger: what is fixed when a lake is made is stored here. The first of several wins."""
