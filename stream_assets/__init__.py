@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stream_assets.consumer import consumer
+from stream_assets.core.lateness import Auto
 
 if TYPE_CHECKING:
     from stream_assets.defs import build_definitions
     from stream_assets.pipeline.project import Project, Stream
 
-__all__ = ["Project", "Stream", "build_definitions", "consumer"]
+__all__ = ["Auto", "Project", "Stream", "build_definitions", "consumer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ MODULES = {
     "accept-gap": "accept_gap",
     "pause": "pause",
     "resume": "pause",
+    "lateness": "lateness",
     "verify": "verify",
     "files": "files",
     "sql": "sql",

@@ -15,7 +15,7 @@ from stream_assets.core.window import TimeWindow
 from stream_assets.errors import UsageError
 
 if TYPE_CHECKING:
-    from stream_assets.core.declaration import Consumer
+    from stream_assets.core.declaration import Consumer, StreamSpec
     from stream_assets.pipeline.pipeline import Pipeline
     from stream_assets.pipeline.project import Project
 
@@ -69,6 +69,17 @@ class Session:
         if name not in known:
             raise UsageError(f"there is no table {name!r}; there are: {', '.join(known)}")
         return name
+
+    def stream(self, name: str) -> StreamSpec:
+        """Return the declared stream of that name.
+
+        Raises:
+            UsageError: terminal; there is none.
+        """
+        streams = {stream.name: stream for stream in self.open().declarations.streams}
+        if name not in streams:
+            raise UsageError(f"there is no stream {name!r}; there are: {', '.join(streams)}")
+        return streams[name]
 
     def consumer(self, name: str) -> Consumer:
         """Return the declared consumer of that name.

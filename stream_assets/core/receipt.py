@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
+from stream_assets.core.lateness import Lateness
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
 from stream_assets.errors import LakeError
 
@@ -66,6 +67,7 @@ class Receipt:
         windows: rows and digest of every window, for days of a stream; otherwise empty.
         min_event_time, max_event_time: of the rows; None without rows or without event times.
         latency: from event time to queryable; None without rows, or for consumers.
+        lateness: how late the events of a stream came; None for consumers, and where it was not counted yet.
         inputs: what the content was made from: table name -> digest over the covered span.
         inputs_seq: the ledger's sequence number when the inputs were read.
         code: code hash or stated code version; empty for streams.
@@ -89,6 +91,7 @@ class Receipt:
     min_event_time: datetime | None = None
     max_event_time: datetime | None = None
     latency: Latency | None = None
+    lateness: Lateness | None = None
     inputs: dict[str, str] = field(default_factory=dict[str, str])
     inputs_seq: int = 0
     code: str = ""
@@ -140,6 +143,7 @@ class Receipt:
             raw["windows"] = tuple(windows_from(raw["windows"]))
             raw["accepted"] = tuple(Accepted(_window([a, b]), said) for a, b, said in raw.get("accepted", ()))
             raw["latency"] = Latency(*raw["latency"]) if raw["latency"] else None
+            raw["lateness"] = Lateness.from_raw(raw["lateness"]) if raw.get("lateness") else None
             for name in ("min_event_time", "max_event_time", "committed_at"):
                 raw[name] = datetime.fromisoformat(raw[name]) if raw[name] else None
             return cls(**raw)
@@ -167,6 +171,7 @@ def _plain(receipt: Receipt) -> dict[str, Any]:
     raw["windows"] = windows_to(receipt.windows)
     raw["accepted"] = [[a.span.start.isoformat(), a.span.end.isoformat(), a.said] for a in receipt.accepted]
     raw["latency"] = list(asdict(receipt.latency).values()) if receipt.latency else None
+    raw["lateness"] = receipt.lateness.to_raw() if receipt.lateness else None
     for name in ("min_event_time", "max_event_time", "committed_at"):
         instant = cast("datetime | None", raw[name])
         raw[name] = instant.isoformat() if instant else None

@@ -55,8 +55,7 @@ def build_definitions(
         find_consumers(consumers) if isinstance(consumers, (ModuleType, str)) or consumers is None else list(consumers)
     )
     names = Names(name, tuple(key_prefix))
-    declarations = project.declarations(found)
-    lake = project.found(declarations)
+    declarations, lake = project.found(found)
     partitions = Partitions.of(project.timezone, lake.start, lake.windows_from)
     sources = {s.name: names.source(s.name) for s in project.streams}
     keys = {names.lake, *sources.values()}

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import MISSING, fields, replace
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import dagster as dg
 from pydantic import create_model
 
-from stream_assets.core.freshness import parse_duration, words
+from stream_assets.core.freshness import words
+from stream_assets.core.lateness import Auto, parse_lateness
 from stream_assets.pipeline.project import Project
 
 if TYPE_CHECKING:
     from stream_assets.pipeline import Pipeline
-
-_ZERO = "0 s"
 
 
 class LakeResource(dg.ConfigurableResource[Any]):
@@ -48,6 +47,7 @@ class SourceResource(dg.ConfigurableResource[Any]):
 def source_resource(source: Any) -> SourceResource:
     """Return `source`, a frozen dataclass, as a typed resource with the same fields; durations are text like `2 min`.
 
+    A lateness may be `auto(p=0.999,max=1h)` there, too.
     Fields that are declared `field(repr=False)` are credentials and none of the resource's, since everybody who reaches
     Dagster's pages reads its configuration: each process has them from where the project does.
     """
@@ -59,7 +59,7 @@ def source_resource(source: Any) -> SourceResource:
 @lru_cache
 def _resource_type(kind: type[Any], kept: tuple[tuple[str, Any], ...]) -> type[SourceResource]:
     hints = get_type_hints(kind)
-    durations = {name for name, hint in hints.items() if hint is timedelta}
+    durations = {name for name, hint in hints.items() if hint is timedelta or Auto in get_args(hint)}
     model: dict[str, Any] = {
         f.name: (str if f.name in durations else hints[f.name], ... if f.default is MISSING else _shown(f.default))
         for f in fields(kind)
@@ -76,14 +76,16 @@ def _resource_type(kind: type[Any], kept: tuple[tuple[str, Any], ...]) -> type[S
 
 
 def _shown(value: Any) -> Any:
+    if isinstance(value, Auto):
+        return str(value)
     if not isinstance(value, timedelta):
         return value
     text = words(value)
     return text if _duration(text) == value else f"{value.total_seconds():.6f} s"
 
 
-def _duration(value: str) -> timedelta:
-    return timedelta(0) if value == _ZERO else parse_duration(value)
+def _duration(value: str) -> timedelta | Auto:
+    return parse_lateness(value)
 
 
 def open_pipeline(project: Project, consumers: Any, resources: Any, lake: str, sources: dict[str, str]) -> Pipeline:

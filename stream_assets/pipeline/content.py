@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stream_assets.core.digest import Digest
+from stream_assets.core.lateness import EDGES, Lateness
 from stream_assets.core.receipt import Accepted, Latency, WindowFact
-from stream_assets.core.window import TimeWindow
-from stream_assets.events.schema import EVENT_TIME
+from stream_assets.core.window import EPOCH, TimeWindow
+from stream_assets.events.schema import ARRIVAL_TIME, EVENT_TIME, INSTANT
+
+_MICROSECOND = timedelta(microseconds=1)
+_EDGES = np.array([edge // _MICROSECOND for edge in EDGES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,35 @@ def latency_of(table: pa.Table, at: datetime) -> Latency | None:
     return Latency(round(float(p50), 3), round(float(p95), 3), round(float(most), 3))
 
 
+def lateness_of(table: pa.Table, window: TimeWindow, arrived: datetime | None = None) -> Lateness:
+    """Return how late the events of `table` came, all of `window`.
+
+    Args:
+        table: the events, with their arrival times where they have some.
+        window: whose end they are late for.
+        arrived: when all of them came, if they have no arrival times of their own.
+    """
+    rows = table.num_rows
+    times: Any = table.column(EVENT_TIME)
+    if ARRIVAL_TIME in table.column_names:
+        arrivals: Any = table.column(ARRIVAL_TIME)
+        known: Any = pc.is_valid(arrivals)
+        times, arrivals = times.filter(known), arrivals.filter(known).cast(pa.int64()).to_numpy()
+    elif arrived is not None:
+        arrivals = np.full(rows, (arrived - EPOCH) // _MICROSECOND)
+    else:
+        return Lateness(rows)
+    if not len(arrivals):
+        return Lateness(rows)
+    delays = arrivals - times.cast(INSTANT).cast(pa.int64()).to_numpy()
+    overdue = arrivals - (window.end - EPOCH) // _MICROSECOND
+    return Lateness(rows, _counts(delays), _counts(overdue), int(delays.max()) * _MICROSECOND)
+
+
+def _counts(micros: npt.NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(map(int, np.bincount(np.searchsorted(_EDGES, micros))))
+
+
 def bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
     """Return the first and the last event time of `table`."""
     if not table.num_rows:
@@ -67,6 +101,7 @@ class DaySummary:
         self.first: datetime | None = None
         self.last: datetime | None = None
         self.accepted: list[Accepted] = []
+        self.lateness = Lateness()
         self._waits: list[tuple[int, Latency]] = []
 
     def add(self, content: WindowContent, at: datetime) -> None:
@@ -78,6 +113,7 @@ class DaySummary:
         self.duplicates += content.duplicates
         self.rejected += content.rejected
         self.rows_read += content.rows_read
+        self.lateness += lateness_of(content.table, content.window)
         first, last = bounds(content.table)
         self.first = self.first or first
         self.last = last or self.last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -10,13 +11,15 @@ import pyarrow as pa
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
+from stream_assets.core.lateness import Lateness
 from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import SourceIncomplete, StreamAssetsError, TerminalError, TransientError
+from stream_assets.events.schema import ARRIVAL_TIME
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.publish import Publisher
-from stream_assets.pipeline.content import DaySummary, WindowContent, bounds, latency_of
-from stream_assets.pipeline.loss import refuse_loss
+from stream_assets.pipeline.content import DaySummary, WindowContent, bounds, latency_of, lateness_of
+from stream_assets.pipeline.loss import added, refuse_loss
 from stream_assets.pipeline.outcome import Outcome, Progress, State
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.running import Running
@@ -83,11 +86,14 @@ class Ingest:
         """Write one window's own file into staging."""
         first, last = bounds(content.table)
         now = self._site.clock.now()
+        lateness = lateness_of(content.table, content.window)
+        if current and ARRIVAL_TIME not in content.table.column_names:
+            lateness += _carried([current]) + self._came_late(content)
         receipt = Receipt(
             self._stream.name, content.window, (current.revision if current else 0) + 1, content.table.num_rows,
             content.digest, Intervals.of(content.window), now, content.duplicates, content.rejected,
             content.rows_read, min_event_time=first, max_event_time=last, latency=latency_of(content.table, now),
-            reason=self._why(content.window, current), run_id=self._running.run_id,
+            lateness=lateness, reason=self._why(content.window, current), run_id=self._running.run_id,
             accepted=(Accepted(content.window, content.accepted),) if content.accepted else (),
         )  # fmt: skip
         is_same = current is not None and _has_events_of(current, content) and self._site.lake.is_whole(current)
@@ -95,6 +101,10 @@ class Ingest:
             "5 min", schema, [content.table], lambda: receipt,
             touched=lambda said: Intervals() if is_same else said.covered, read_at=read_at,
         )  # fmt: skip
+
+    def _came_late(self, content: WindowContent) -> Lateness:
+        """Return how late the added events of a window came that have no arrival time: when they were read."""
+        return replace(lateness_of(added(self._site, self._stream, content), content.window, self._site.clock.now()), events=0)
 
     def _refuse_loss(self, content: WindowContent) -> None:
         if not self._running.accepts_loss:
@@ -192,12 +202,17 @@ class Ingest:
         before = _delivered(known, own)
         summary = DaySummary()
         now = self._site.clock.now()
+        is_arrival_known = ARRIVAL_TIME in schema.names
+        if not is_arrival_known:
+            summary.lateness = _carried([known] if known else own.values())
 
         def tables() -> Iterator[pa.Table]:
             for content in contents:
                 there = before.get(content.window.start)
                 if there and there != (content.table.num_rows, content.digest):
                     self._refuse_loss(content)
+                    if not is_arrival_known:
+                        summary.lateness += self._came_late(content)
                 copy = own.get(content.window.start)
                 if content.is_fresh and copy and not self._is_equal(copy, content):
                     self._stage_window(publisher, content, copy, schema, read_at)
@@ -209,7 +224,7 @@ class Ingest:
                 self._stream.daily, day, (known.revision if known else 0) + 1, summary.rows,
                 Digest.total(f.digest for f in summary.facts), Intervals.of(day), self._site.clock.now(),
                 summary.duplicates, summary.rejected, summary.rows_read, tuple(summary.facts), summary.first, summary.last,
-                summary.latency, reason=self._why(day, known), run_id=self._running.run_id,
+                summary.latency, summary.lateness, reason=self._why(day, known), run_id=self._running.run_id,
                 accepted=tuple(summary.accepted),
             )  # fmt: skip
 
@@ -325,6 +340,11 @@ def _delivered(day: Current | None, own: dict[datetime, Current]) -> dict[dateti
     if day:
         return {f.start: (f.rows, f.digest) for f in day.receipt.windows}
     return {start: (c.rows, c.digest) for start, c in own.items()}
+
+
+def _carried(partitions: Iterable[Current]) -> Lateness:
+    """Return what is known of late events without arrival times from the revisions before."""
+    return replace(Lateness.total(c.receipt.lateness for c in partitions if c.receipt.lateness), events=0)
 
 
 def _halves_of_windows(span: TimeWindow) -> tuple[TimeWindow, TimeWindow] | None:

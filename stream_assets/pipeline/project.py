@@ -108,14 +108,13 @@ class Project:
         from stream_assets.pipeline.site import Site
 
         clock = clock or SystemClock()
-        declarations = self.declarations(consumers)
-        lake = self._lake(Lake, declarations, clock)
-        pipeline = Pipeline(Site(declarations, {s.name: s.source for s in self.streams}, lake, clock))
+        learned, declarations, lake = self._opened(Lake, consumers, clock)
+        pipeline = Pipeline(Site(declarations, {s.name: s.source for s in learned.streams}, lake, clock))
         if is_loading:
             pipeline.declare()
         return pipeline
 
-    def found(self, declarations: Declarations, clock: Clock | None = None) -> Foundation:
+    def found(self, consumers: Iterable[Consumer], clock: Clock | None = None) -> tuple[Declarations, Foundation]:
         """Open the lake (and make it where there is none) without its rows, and record the consumers as loaded just now.
 
         It is what loading definitions needs, and costs no import of Arrow.
@@ -124,9 +123,19 @@ class Project:
         from stream_assets.pipeline.observe import declare
 
         clock = clock or SystemClock()
-        lake = self._lake(Foundation, declarations, clock)
+        _, declarations, lake = self._opened(Foundation, consumers, clock)
         declare(declarations, lake.ledger, clock.now())
-        return lake
+        return declarations, lake
+
+    def _opened(self, kind: type[L], consumers: Iterable[Consumer], clock: Clock) -> tuple[Project, Declarations, L]:
+        """Open the lake, and return the project with what its ledger has learned of the sources."""
+        from stream_assets.pipeline.lateness import learn
+
+        consumers = tuple(consumers)
+        lake = self._lake(kind, self.declarations(consumers), clock)
+        streams = (replace(s, source=learn(s.name, s.source, lake, clock.now())) for s in self.streams)
+        learned = replace(self, streams=tuple(streams))
+        return learned, learned.declarations(consumers), lake
 
     def _lake(self, kind: type[L], declarations: Declarations, clock: Clock) -> L:
         calendar = Calendar(self.timezone)

@@ -81,9 +81,12 @@ def generate(source: SyntheticEvents, span: TimeWindow, now: datetime) -> Iterat
 
 def late_windows(source: SyntheticEvents, since: datetime, until: datetime) -> Intervals:
     """Return the windows of the late events that arrive in `(since, until]`."""
-    first = floor_to_grid(since - LATE_SPAN - source.lateness) - GRID
+    first = floor_to_grid(since - LATE_SPAN - source.on_time) - GRID
     low, high = ((instant - EPOCH) // _MICROSECOND for instant in (since, until))
     touched: list[TimeWindow] = []
+    if source.settling < source.on_time:
+        ends = TimeWindow(floor_to_grid(since - source.on_time), max(since, until) + GRID)
+        touched.extend(w for w in ends.windows() if w.end + source.settling <= until)
     for windows, counts in _groups(source, TimeWindow(first, max(first, until)), late_only=True):
         rows = _Rows(source, windows, counts)
         came = rows.is_late & (rows.arrivals > low) & (rows.arrivals <= high)
@@ -165,7 +168,7 @@ class _Rows:
         seed = _mix(np.array([source.seed & _MASK], np.uint64))[0]
         self.ids = _mix(key ^ seed)
         self.times = self.window * _GRID_US + self._below(_GRID_US, self._lane(1))
-        self._lateness = source.lateness // _MICROSECOND
+        self._lateness = source.on_time // _MICROSECOND
         self.arrivals = self.times + self._below(max(1, min(self._lateness, 4_000_000)) // 2 + 1, self._lane(2))
         self.arrivals = np.minimum(self.arrivals, self.times + max(0, self._lateness - 2))
         if self.is_late.any():

@@ -225,7 +225,7 @@ class Source(Protocol):
     S6 `arrivals` names every window that received events since the cursor.
     S7 An event is (id, window): copies of one may be given, of which the caller keeps the latest arrival.
 
-    A source is a frozen dataclass of plain fields (str, int, float, bool, timedelta, or None), cheap to make:
+    A source is a frozen dataclass of plain fields (str, int, float, bool, timedelta, or None; `lateness` may be an `Auto`), cheap to make:
     it opens nothing before it is asked. A field that is a credential is declared `field(repr=False)`.
     """
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from stream_assets.core.lateness import Auto, allowed, said
 from stream_assets.core.window import GRID, TimeWindow, utc
 from stream_assets.errors import DeclarationError, SourceError
 from stream_assets.sources.protocol import Arrivals, SourceState
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from stream_assets.events.conform import Names
 
 MAX_RATE = 50_000.0
+ON_TIME = timedelta(seconds=30)
 _MEMORY = timedelta(days=7)
 
 
@@ -36,7 +38,7 @@ class SyntheticEvents:
     Attributes:
         rate: events per second, duplicates not counted; at most 50,000.
         seed: another seed, other events.
-        lateness: distance of the watermark behind the clock.
+        lateness: distance of the watermark behind the clock; where it is learned (`Auto`), events arrive as with the default.
         late_share: share of the events that arrive after their window has settled.
         duplicate_share: share of the events that are given twice.
         quiet: a part of every UTC day without events, like `02:00-02:30`, on the 5-minute grid; empty for
@@ -45,7 +47,7 @@ class SyntheticEvents:
 
     rate: float = 50.0
     seed: int = 7
-    lateness: timedelta = timedelta(seconds=30)
+    lateness: timedelta | Auto = ON_TIME
     late_share: float = 0.00001
     duplicate_share: float = 0.002
     quiet: str = "02:00-02:30"
@@ -53,7 +55,7 @@ class SyntheticEvents:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.rate) and 0 <= self.rate <= MAX_RATE):
             raise DeclarationError(f"synthetic: rate must be 0 to {MAX_RATE:.0f} events a second, not {self.rate!r}")
-        if self.lateness < timedelta(0):
+        if self.settling < timedelta(0):
             raise DeclarationError(f"synthetic: lateness must not be negative, not {self.lateness}")
         for name, share in (("late_share", self.late_share), ("duplicate_share", self.duplicate_share)):
             if not 0 <= share <= 1:
@@ -71,12 +73,17 @@ class SyntheticEvents:
 
     @property
     def settling(self) -> timedelta:
-        """`lateness`."""
-        return self.lateness
+        """`lateness`, as it was declared or learned."""
+        return allowed(self.lateness)
+
+    @property
+    def on_time(self) -> timedelta:
+        """How long after its event time an event arrives at most that is not late: what is learned does not change it."""
+        return ON_TIME if isinstance(self.lateness, Auto) else self.lateness
 
     def watermark(self, now: datetime) -> datetime:
         """Return `now` - `lateness`."""
-        return utc(now) - self.lateness
+        return utc(now) - self.settling
 
     def read(
         self,
@@ -105,6 +112,8 @@ class SyntheticEvents:
     ) -> Arrivals:
         """Name the windows of the late events that arrived in `(cursor, now]`; no cursor: in the last 7 days.
 
+        Where windows settle before all that is on time has arrived, those windows too.
+
         Raises:
             SourceError: terminal; the cursor is none of this source.
         """
@@ -118,7 +127,7 @@ class SyntheticEvents:
 
     def describe(self) -> str:
         """Say rate and seed."""
-        return f"synthetic events, {self.rate:g} a second (seed {self.seed})"
+        return f"synthetic events, {self.rate:g} a second (seed {self.seed}){said(self.lateness)}"
 
     def quiet_hours(self) -> tuple[timedelta, timedelta] | None:
         """Return start and end of the quiet part since UTC midnight, end excluded; None for none.

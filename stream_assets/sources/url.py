@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from stream_assets.core.freshness import parse_duration
+from stream_assets.core.lateness import parse_lateness
 from stream_assets.errors import DeclarationError
 from stream_assets.sources.files import FileEvents
 from stream_assets.sources.protocol import Source
@@ -19,7 +18,8 @@ def source_from_url(url: str) -> Source:
     """Return the source that `url` declares.
 
     `synthetic:?rate=100&seed=7`, `file:///folder?format=jsonl&id=event_id&time=event_time&lateness=2min`. The
-    options are the fields of `SyntheticEvents` and `FileEvents`; durations are written like `2min`.
+    options are the fields of `SyntheticEvents` and `FileEvents`; `lateness` is written like `2min`, or
+    `auto(p=0.999,max=1h)`.
 
     Raises:
         DeclarationError: terminal; an unknown scheme or option, or a value that is none. The message names no
@@ -70,8 +70,8 @@ def _options(scheme: str, kind: type, options: dict[str, str], without: tuple[st
 
 def _value(scheme: str, name: str, text: str, default: object) -> object:
     try:
-        if isinstance(default, timedelta):
-            return timedelta(0) if text.strip() == "0" else parse_duration(text, what=f"{scheme}: {name}")
+        if name == "lateness":
+            return parse_lateness(text, what=f"{scheme}: {name}")
         if isinstance(default, int):
             return int(text)
         return float(text) if isinstance(default, float) else text

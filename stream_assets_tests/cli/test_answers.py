@@ -57,6 +57,37 @@ def test_explain_says_lane_arithmetic_boundaries_and_readers(filled: Shell) -> N
     assert "Worst lag 5 min cadence" in filled("explain", "orders").out
 
 
+def test_lateness_says_how_late_events_come_and_what_an_allowance_leaves(done: Shell) -> None:
+    (stream,) = done.json("lateness", "events")["streams"]
+    assert (stream["events"], stream["known"]) == (87_300, 87_300)
+    assert (stream["start"], stream["end"]) == ("2026-03-09T00:00:00+00:00", "2026-03-10T00:45:00+00:00")
+    assert 0 < stream["p50_seconds"] <= stream["p99_seconds"] <= stream["p999_seconds"] <= stream["max_seconds"]
+    assert [a["allowed_seconds"] for a in stream["allowances"]] == [0, 60, 300, 3600]
+    (row,) = done.json(
+        "sql",
+        "select count(*) filter (arrival_time > time_bucket(interval '5 min', event_time) + interval '5 min') late from events",
+    )["rows"]
+    assert stream["allowances"][0]["left"] == row["late"] > 0
+    assert stream["allowed"] == {"seconds": 30, "rule": None, "why": None}
+    said = done("lateness").out
+    assert "events: 30 s are allowed" in said
+    assert "1 min" in said
+    answer = done("lateness", "nowhere")
+    assert (answer.code, "there is no stream 'nowhere'" in answer.err) == (2, True)
+
+
+def test_status_and_explain_say_which_lateness_was_learned_and_why(filled: Shell) -> None:
+    url = "synthetic:?rate=1&lateness=auto(p=0.99,max=1h)"
+    (stream,) = filled("status", "--json", STREAM_ASSETS_SOURCE=url).facts["streams"]
+    assert stream["lateness"]["rule"] == "auto(p=0.99,max=1 hour)"
+    assert stream["settling_seconds"] == stream["lateness"]["seconds"] < 60
+    assert "events came later than that" in stream["lateness"]["why"]
+    assert stream["lateness"]["why"] in stream["source"]
+    assert stream["late_events"] == "the source names the windows that they touch"
+    said = filled("explain", "orders", STREAM_ASSETS_SOURCE=url).out
+    assert f"Lateness of events is auto(p=0.99,max=1 hour): {stream['lateness']['seconds']:g} s" in said
+
+
 def test_files_of_a_stream_hold_each_event_once(done: Shell) -> None:
     paths = [Path(line) for line in done("files", "events").out.splitlines()]
     assert all(path.is_file() for path in paths)

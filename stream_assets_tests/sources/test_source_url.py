@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from stream_assets.core.lateness import Auto
 from stream_assets.errors import DeclarationError
 from stream_assets.sources.files import FileEvents
 from stream_assets.sources.protocol import Source
@@ -24,6 +25,7 @@ from stream_assets.sources.url import source_from_url
             "synthetic:?lateness=2min&quiet=&late_share=0",
             SyntheticEvents(lateness=timedelta(minutes=2), quiet="", late_share=0),
         ),
+        ("synthetic:?lateness=auto(p=0.999,max=1h)", SyntheticEvents(lateness=Auto(0.999, timedelta(hours=1)))),
         ("synthetic:?lateness=0", SyntheticEvents(lateness=timedelta(0))),
         (
             "file:///dir?format=jsonl&id=event_id&time=event_time&arrival=arrival_time&lateness=2min",

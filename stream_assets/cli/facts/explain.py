@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stream_assets.cli.facts.lateness import lateness_rule
 from stream_assets.cli.facts.plan import decision_facts, measured
 from stream_assets.cli.facts.values import at, seconds
 from stream_assets.core.cadence import DAY_MARGIN, Cadence
@@ -38,6 +39,9 @@ def explain_facts(pipeline: Pipeline, consumer: Consumer) -> dict[str, Any]:
         "code": consumer.code,
         "is_paused": consumer.name in state.paused,
         "reads": [_read(pipeline, consumer, name) for name in consumer.inputs],
+        "lateness": {
+            s: lateness_rule(pipeline, declarations.stream(s)) for s in declarations.streams_of(consumer.name)
+        },
         "settled_through": at(settled),
         "wanted_through": at(horizon.upto),
         "open_from": at(horizon.open_from),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from stream_assets.cli.facts.lateness import lateness_rule
 from stream_assets.cli.facts.sources import is_empty, rejected_facts
 from stream_assets.cli.facts.values import at, partitions, seconds, span, spans
 from stream_assets.core.window import TimeWindow
@@ -99,6 +100,7 @@ def _stream(pipeline: Pipeline, stream: StreamSpec, state: LedgerState) -> dict[
         "source": pipeline.site.sources[stream.name].describe(),
         "settling_seconds": seconds(stream.settling),
         "watermark": at(state.watermarks.get(stream.name)),
+        "lateness": lateness_rule(pipeline, stream),
         "late_events": what_finds_late_events(pipeline.site, stream),
         "windows": spans(windows.coverage),
         "days": spans(days.coverage),

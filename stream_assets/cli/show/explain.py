@@ -20,6 +20,9 @@ def show_explain(facts: dict[str, Any], page: Page) -> None:
         columns = ", ".join(read["columns"]) if read["columns"] is not None else "all columns"
         back = f", {last(facts['lookback_seconds'])} back" if facts["lookback_seconds"] else ""
         page.line(f"Reads {read['table']}: {columns}, as {read['arrives_as']}{back}")
+    for stream, rule in facts["lateness"].items():
+        if rule["rule"]:
+            page.line(f"Lateness of {stream} is {rule['rule']}: {last(rule['seconds'])}, {rule['why']}")
     page.line(f"Settled through {when(facts['settled_through'])}; wanted through {when(facts['wanted_through'])}")
     page.line()
     page.table(

@@ -17,6 +17,7 @@ from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.ledger.ages import AgeRecords
 from stream_assets.lake.ledger.current import Current, current_of
 from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
+from stream_assets.lake.ledger.lateness import LatenessRecords
 from stream_assets.lake.ledger.place import place
 from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
@@ -42,7 +43,7 @@ class Ledger:
     """One lake's ledger.
 
     `work` holds requests, leases and failures; `sources` holds watermarks, cursors and known files; `ages` holds what has
-    been looked at again.
+    been looked at again, `lateness` how late events come.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,6 +52,7 @@ class Ledger:
         self.work = WorkRecords(self.database)
         self.sources = SourceRecords(self.database)
         self.ages = AgeRecords(self.database)
+        self.lateness = LatenessRecords(self.database)
 
     def create(self, calendar: Calendar, start: datetime, windows_from: datetime, now: datetime) -> None:
         """Make a new ledger: what is fixed when a lake is made is stored here. The first of several wins."""

@@ -40,6 +40,10 @@ create table if not exists consumer (
 ) without rowid;
 create table if not exists stream (name text primary key, watermark text, cursor text) without rowid;
 create table if not exists looked_at (tbl text not null, age integer not null, seq integer not null, primary key (tbl, age)) without rowid;
+create table if not exists allowance (
+    stream text not null, rule text not null, day text not null, seconds real not null, why text not null, at text not null,
+    primary key (stream, rule, day)
+) without rowid;
 create table if not exists source_file (
     stream text not null, path text not null, size integer not null, mtime_ns integer not null, seen integer not null,
     start text, "end" text, fact text not null, primary key (stream, path)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stream_assets.core.lateness import Auto, allowed, said
 from stream_assets.core.window import TimeWindow, utc
 from stream_assets.errors import DeclarationError
 from stream_assets.sources.protocol import Arrivals, SourceState
@@ -53,7 +54,8 @@ class FileEvents:
         path: the folder; relative ones from the working directory.
         format: `jsonl`, `csv` or `parquet`.
         id, time, arrival: names of the columns; `arrival` None where there is none.
-        lateness: distance of the watermark behind the clock: how long a file may take to land.
+        lateness: distance of the watermark behind the clock: how long a file may take to land; `Auto` learns it, of files
+        with an arrival time.
         types: of CSV columns, like `zip:text,amount:float`; also `int` and `bool`.
     """
 
@@ -62,7 +64,7 @@ class FileEvents:
     id: str = "event_id"
     time: str = "event_time"
     arrival: str | None = None
-    lateness: timedelta = timedelta(minutes=2)
+    lateness: timedelta | Auto = timedelta(minutes=2)
     types: str = ""
 
     def __post_init__(self) -> None:
@@ -70,7 +72,7 @@ class FileEvents:
             raise DeclarationError("files: path is empty: name the folder that the files land in")
         if self.format not in SUFFIXES:
             raise DeclarationError(f"files: format {self.format!r} is not known: write jsonl, csv or parquet")
-        if self.lateness < timedelta(0):
+        if self.settling < timedelta(0):
             raise DeclarationError(f"files: lateness must not be negative, not {self.lateness}")
         columns = [self.id, self.time, *([] if self.arrival is None else [self.arrival])]
         if not all(columns) or len(set(columns)) < len(columns):
@@ -88,8 +90,8 @@ class FileEvents:
 
     @property
     def settling(self) -> timedelta:
-        """`lateness`."""
-        return self.lateness
+        """`lateness`, as it was declared or learned."""
+        return allowed(self.lateness)
 
     @property
     def folder(self) -> Path:
@@ -98,7 +100,7 @@ class FileEvents:
 
     def watermark(self, now: datetime) -> datetime:
         """Return `now` - `lateness`: the clock alone, so an idle folder's watermark advances too."""
-        return utc(now) - self.lateness
+        return utc(now) - self.settling
 
     def read(self, window: TimeWindow, *, now: datetime, state: SourceState | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the events of `[start, end)` of the files that are there.
@@ -139,7 +141,7 @@ class FileEvents:
 
     def describe(self) -> str:
         """Say format and folder."""
-        return f"{self.format} files in {self.path}"
+        return f"{self.format} files in {self.path}{said(self.lateness)}"
 
     def column_types(self) -> dict[str, str]:
         """Return `types` by column.

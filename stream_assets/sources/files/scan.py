@@ -231,7 +231,7 @@ class Scan:
         By the declared lateness it is not much older than the newest row, or it is a late event; and whoever wrote it
         did so at the file's last change. A line that nobody will end must not stop all later windows.
         """
-        return self._until_changed(EPOCH if self._high is None else instant(self._high) - self._source.lateness)
+        return self._until_changed(EPOCH if self._high is None else instant(self._high) - self._source.settling)
 
     def _until_changed(self, start: datetime) -> TimeWindow:
         return TimeWindow(start, max(floor_to_grid(_changed(self._file)), start) + GRID)
