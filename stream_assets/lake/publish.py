@@ -101,6 +101,10 @@ class Publisher:
         """Names of the tables of what is staged."""
         return frozenset(s.receipt.table for s in self._staged)
 
+    def holds(self, table: str, span: TimeWindow) -> bool:
+        """Whether a partition is staged."""
+        return any((s.receipt.table, s.receipt.span) == (table, span) for s in self._staged)
+
     def stage(
         self,
         grain: Grain,

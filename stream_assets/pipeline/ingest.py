@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import pyarrow as pa
@@ -11,15 +10,16 @@ import pyarrow as pa
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.lateness import Lateness
 from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import SourceIncomplete, StreamAssetsError, TerminalError, TransientError
 from stream_assets.events.schema import ARRIVAL_TIME
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.publish import Publisher
+from stream_assets.pipeline.arrived import came_when_read, carried
 from stream_assets.pipeline.content import DaySummary, WindowContent, bounds, latency_of, lateness_of
-from stream_assets.pipeline.loss import added, refuse_loss
+from stream_assets.pipeline.loss import refuse_loss
+from stream_assets.pipeline.moves import Moves
 from stream_assets.pipeline.outcome import Outcome, Progress, State
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.running import Running
@@ -42,11 +42,15 @@ class Ingest:
             self._looked_at = site.ledger.mark()
             self._reopened = site.ledger.reopened().get(stream.name, ())
         self._made: dict[TimeWindow, Outcome] = {}
+        self._moves = Moves(site, stream, self.reopened & self._there())
 
     @property
     def reopened(self) -> Intervals:
         """Event time that the source has named as touched, and that nothing has read since."""
         return Intervals.union_of(r.span for r in self._reopened)
+
+    def _there(self) -> Intervals:
+        return self._site.ledger.coverage(self._stream.name) | self._site.ledger.coverage(self._stream.daily)
 
     # Windows of the open day.
 
@@ -62,23 +66,43 @@ class Ingest:
         ]
 
     def _publish_windows(self, span: TimeWindow) -> list[Outcome]:
+        with self._site.lake.publisher() as publisher:
+            outcomes = self._stage_windows(publisher, span, in_lots=True)
+            outcomes += self._commit(publisher)
+        return sorted((o for o in outcomes if o.table == self._stream.name), key=lambda o: o.span)
+
+    def _stage_windows(self, publisher: Publisher, span: TimeWindow, *, in_lots: bool) -> list[Outcome]:
+        """Stage the windows of `span`, and those that events of theirs have moved to or from; commit in lots until one has."""
         outcomes: list[Outcome] = []
+        moved = Intervals()
         # Before the source is read: who publishes meanwhile may have seen more than this reader.
         known = self._known(self._stream.name, span)
-        read = Read(self._site, self._stream, span, is_live=self._running.is_planned)
-        with read, self._site.lake.publisher() as publisher:
+        with Read(self._site, self._stream, span, is_live=self._running.is_planned) as read:
             for content in read.windows():
                 current = known.get(content.window.start)
+                if publisher.holds(self._stream.name, content.window):
+                    continue
                 if current and self._is_equal(current, content):
                     outcomes.append(self._unchanged(current, read.mark))
                     continue
                 if current:
                     self._refuse_loss(content)
+                    moved |= self._moves.of(content)
                 self._stage_window(publisher, content, current, read.schema, read.mark)
-                if len(publisher) >= WINDOWS_A_COMMIT:
+                if in_lots and not moved and len(publisher) >= WINDOWS_A_COMMIT:
                     outcomes += self._commit(publisher)
-            outcomes += self._commit(publisher)
-        return sorted(outcomes, key=lambda o: o.span)
+        self._stage_moved(publisher, moved)
+        return outcomes
+
+    def _stage_moved(self, publisher: Publisher, moved: Intervals) -> None:
+        """Stage the other ends of moves, whole or not at all: of a day that is sealed, all that is reopened in it."""
+        days = self._site.ledger.coverage(self._stream.daily)
+        for day in dict.fromkeys(d for span in moved & days for d in self._site.lake.calendar.days(span)):
+            if not publisher.holds(self._stream.daily, day):
+                self._stage_heal(publisher, day, self.reopened.clip(day), is_along=True)
+        for window in (w for span in moved - days for w in span.windows()):
+            if not publisher.holds(self._stream.name, window):
+                self._stage_windows(publisher, window, in_lots=False)
 
     def _stage_window(
         self, publisher: Publisher, content: WindowContent, current: Current | None, schema: pa.Schema, read_at: int
@@ -88,7 +112,7 @@ class Ingest:
         now = self._site.clock.now()
         lateness = lateness_of(content.table, content.window)
         if current and ARRIVAL_TIME not in content.table.column_names:
-            lateness += _carried([current]) + self._came_late(content)
+            lateness += carried([current]) + came_when_read(self._site, self._stream, content)
         receipt = Receipt(
             self._stream.name, content.window, (current.revision if current else 0) + 1, content.table.num_rows,
             content.digest, Intervals.of(content.window), now, content.duplicates, content.rejected,
@@ -102,14 +126,9 @@ class Ingest:
             touched=lambda said: Intervals() if is_same else said.covered, read_at=read_at,
         )  # fmt: skip
 
-    def _came_late(self, content: WindowContent) -> Lateness:
-        """Return how late the added events of a window came that have no arrival time: when they were read."""
-        return replace(lateness_of(added(self._site, self._stream, content), content.window, self._site.clock.now()), events=0)
-
     def _refuse_loss(self, content: WindowContent) -> None:
         if not self._running.accepts_loss:
-            there = self._site.ledger.coverage(self._stream.name) | self._site.ledger.coverage(self._stream.daily)
-            refuse_loss(self._site, self._stream, content, self.reopened & there)
+            refuse_loss(self._site, self._stream, content, self.reopened & self._there())
 
     def _why(self, span: TimeWindow, current: Current | None) -> str:
         """Return why a partition is made: it was reopened, or what is said of the whole run."""
@@ -191,28 +210,38 @@ class Ingest:
             )
 
     def _publish_day(
-        self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: int,
-        mends: Intervals | None = None,
+        self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: int
     ) -> list[Outcome]:  # fmt: skip
-        """Publish one day from its windows, in order, holding one in memory at a time.
+        with self._site.lake.publisher() as publisher:
+            same = self._stage_day(publisher, day, schema, contents, known, read_at)
+            made = self._commit(publisher)
+        return same or [o for o in made if (o.table, o.span) == (self._stream.daily, day)]
+
+    def _stage_day(
+        self, publisher: Publisher, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None,
+        read_at: int, mends: Intervals | None = None, *, is_along: bool = False,
+    ) -> list[Outcome]:  # fmt: skip
+        """Stage one day from its windows, in order, holding one in memory at a time; returns what is unchanged.
 
         A window's own file, while it is kept, is republished in the same transaction where the source now says other.
         """
         own = self._known(self._stream.name, day)
         before = _delivered(known, own)
-        summary = DaySummary()
+        summary, moved = DaySummary(), Intervals()
         now = self._site.clock.now()
         is_arrival_known = ARRIVAL_TIME in schema.names
         if not is_arrival_known:
-            summary.lateness = _carried([known] if known else own.values())
+            summary.lateness = carried([known] if known else own.values())
 
         def tables() -> Iterator[pa.Table]:
+            nonlocal moved
             for content in contents:
                 there = before.get(content.window.start)
                 if there and there != (content.table.num_rows, content.digest):
                     self._refuse_loss(content)
+                    moved |= self._moves.of(content)
                     if not is_arrival_known:
-                        summary.lateness += self._came_late(content)
+                        summary.lateness += came_when_read(self._site, self._stream, content)
                 copy = own.get(content.window.start)
                 if content.is_fresh and copy and not self._is_equal(copy, content):
                     self._stage_window(publisher, content, copy, schema, read_at)
@@ -231,14 +260,17 @@ class Ingest:
         def touched(said: Receipt) -> Intervals:
             return Intervals.union_of(f.window for f in said.windows if before.get(f.start) != (f.rows, f.digest))
 
-        with self._site.lake.publisher() as publisher:
-            said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at, mends=mends)
-            is_same = known and _counts(known.receipt) == _counts(said)
-            if known and is_same and self._site.lake.is_whole(known):
-                publisher.drop(said)
-                publisher.commit()
-                return [self._unchanged(known, read_at, mends)]
-            return [o for o in self._commit(publisher) if o.table == self._stream.daily]
+        said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at, mends=mends)
+        is_same = known and _counts(known.receipt) == _counts(said)
+        if known and is_same and self._site.lake.is_whole(known):
+            publisher.drop(said)
+            if is_along:
+                return []
+            publisher.commit()
+            return [self._unchanged(known, read_at, mends)]
+        # A day whose windows are among the others holds them already.
+        self._stage_moved(publisher, moved - Intervals.of(day))
+        return []
 
     def heal(self, day: TimeWindow, spans: Intervals) -> list[Outcome]:
         """Republish a sealed day with the windows in `spans` read again and the rest copied from its file.
@@ -270,9 +302,17 @@ class Ingest:
 
     def _heal(self, day: TimeWindow, spans: Intervals) -> list[Outcome]:
         self._made.pop(day, None)
-        known = self._known(self._stream.daily, day).get(day.start)
-        if known is None:
+        if not self._known(self._stream.daily, day):
             return self._publish_days(day)
+        with self._site.lake.publisher() as publisher:
+            same = self._stage_heal(publisher, day, spans)
+            made = self._commit(publisher)
+        return same or [o for o in made if (o.table, o.span) == (self._stream.daily, day)]
+
+    def _stage_heal(
+        self, publisher: Publisher, day: TimeWindow, spans: Intervals, *, is_along: bool = False
+    ) -> list[Outcome]:
+        known = self._known(self._stream.daily, day)[day.start]
         # A crash may have left a copy that is newer than its day.
         has = _delivered(known, {})
         own = self._known(self._stream.name, day)
@@ -283,7 +323,7 @@ class Ingest:
         with Read(self._site, self._stream, hull) as read:
             schema = self._site.lake.unified([self._site.lake.schema_of([known]), read.schema])
             mixed = self._mixed(known, read, spans)
-            return self._publish_day(day, schema, mixed, known, self._looked_at, mends=spans)
+            return self._stage_day(publisher, day, schema, mixed, known, self._looked_at, spans, is_along=is_along)
 
     def _mixed(self, day: Current, read: Read, spans: Intervals) -> Iterator[WindowContent]:
         """Yield the windows of a day: those in `spans` as they were read now, the others as its file has them."""
@@ -340,11 +380,6 @@ def _delivered(day: Current | None, own: dict[datetime, Current]) -> dict[dateti
     if day:
         return {f.start: (f.rows, f.digest) for f in day.receipt.windows}
     return {start: (c.rows, c.digest) for start, c in own.items()}
-
-
-def _carried(partitions: Iterable[Current]) -> Lateness:
-    """Return what is known of late events without arrival times from the revisions before."""
-    return replace(Lateness.total(c.receipt.lateness for c in partitions if c.receipt.lateness), events=0)
 
 
 def _halves_of_windows(span: TimeWindow) -> tuple[TimeWindow, TimeWindow] | None:

@@ -44,15 +44,6 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
         )
 
 
-def added(site: Site, stream: StreamSpec, content: WindowContent) -> pa.Table:
-    """Return the events of the new content of a window that the lake does not have there."""
-    try:
-        had = site.lake.read(stream.name, content.window, [EVENT_ID])
-    except LakeError:
-        return content.table.slice(0, 0)
-    return content.table.filter(_are_absent(content.table.column(EVENT_ID), had.column(EVENT_ID)))
-
-
 def _lacking(had: pa.Table, now: list[pa.Table]) -> list[Any]:
     """Return the ids of `had` that no table of `now` has."""
     if not had.num_rows:
@@ -60,11 +51,12 @@ def _lacking(had: pa.Table, now: list[pa.Table]) -> list[Any]:
     ids: Any = had.column(EVENT_ID)
     for table in now:
         there: Any = table.column(EVENT_ID)
-        ids = ids.filter(_are_absent(ids, there))
+        ids = ids.filter(are_absent(ids, there))
     return ids.to_pylist()
 
 
-def _are_absent(ids: Any, there: Any) -> Any:
+def are_absent(ids: Any, there: Any) -> Any:
+    """Return for each of `ids` whether it is not `there`."""
     if there.type != ids.type:
         ids, there = ids.cast(pa.string()), there.cast(pa.string())
     return pc.invert(pc.is_in(ids, value_set=there.combine_chunks()))

@@ -1,0 +1,79 @@
+"""Which windows events have moved between, where the source names both: they are published in one commit (S7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stream_assets.core.declaration import StreamSpec
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import TimeWindow
+from stream_assets.errors import LakeError
+from stream_assets.events.hashing import hash_events
+from stream_assets.events.mixing import Words
+from stream_assets.events.schema import EVENT_ID
+from stream_assets.pipeline.content import WindowContent
+from stream_assets.pipeline.reading import Read
+from stream_assets.pipeline.site import Site
+
+
+class Moves:
+    """Finds them among the windows that the source has named and the lake has.
+
+    Ids are compared by 64 bits of their hash: a chance hit costs a read of a window that is named in any case.
+    """
+
+    def __init__(self, site: Site, stream: StreamSpec, named: Intervals) -> None:
+        self._site = site
+        self._stream = stream
+        self._named = named
+
+    def of(self, content: WindowContent) -> Intervals:
+        """Return the other named windows that an event of this one has come from, or has gone to."""
+        others = self._named - Intervals.of(content.window)
+        if not others:
+            return others
+        had, has = self._in_lake(content.window), _words(content.table)
+        entered, left = np.setdiff1d(has, had), np.setdiff1d(had, has)
+        return (self._come_from(entered) | self._gone_to(left, others)) - Intervals.of(content.window)
+
+    def _come_from(self, entered: Words) -> Intervals:
+        if not len(entered):
+            return Intervals()
+        words, places, windows = self._named_in_lake
+        return Intervals.union_of(windows[n] for n in np.unique(places[np.isin(words, entered)]))
+
+    def _gone_to(self, left: Words, others: Intervals) -> Intervals:
+        if not len(left):
+            return Intervals()
+        return Intervals.union_of(window for window, ids in self._in_source(others) if np.isin(ids, left).any())
+
+    def _in_source(self, spans: Intervals) -> Iterator[tuple[TimeWindow, Words]]:
+        for span in spans:
+            with Read(self._site, self._stream, span, keep_rejected=False) as read:
+                yield from ((content.window, _words(content.table)) for content in read.windows())
+
+    @cached_property
+    def _named_in_lake(self) -> tuple[Words, npt.NDArray[np.int64], list[TimeWindow]]:
+        """Ids that the lake has in named windows, the number of the window of each, and the windows."""
+        windows = [window for span in self._named for window in span.windows()]
+        ids = [self._in_lake(window) for window in windows]
+        places = np.repeat(np.arange(len(windows)), [len(words) for words in ids])
+        return np.concatenate(ids), places, windows
+
+    def _in_lake(self, window: TimeWindow) -> Words:
+        try:
+            return _words(self._site.lake.read(self._stream.name, window, [EVENT_ID]))
+        except LakeError:
+            # Its file is gone or damaged: nothing is left there that could have moved.
+            return _words(pa.table({EVENT_ID: []}))
+
+
+def _words(table: pa.Table) -> Words:
+    if not table.num_rows:
+        return np.zeros(0, np.uint64)
+    return hash_events(table.select([EVENT_ID])).ids

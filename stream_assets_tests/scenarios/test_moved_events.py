@@ -1,0 +1,103 @@
+"""An event whose time was corrected leaves one window and enters another (S7): never in both, never in neither."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+
+from stream_assets.lake.publish import Publisher
+from stream_assets_tests.scenarios.buyers import dashboard, report
+from stream_assets_tests.scenarios.shop import Shop
+
+OPEN, LATER, CLOSED, BEFORE = "2026-03-12 00:12", "2026-03-12 00:42", "2026-03-11 08:12", "2026-03-10 08:12"
+
+
+@contextmanager
+def watched(w, *ids):
+    """Look at the lake after every commit: each id is there once."""
+    commit, seen = Publisher.commit, []
+
+    def looked_at(publisher):
+        receipts = commit(publisher)
+        if any(r.table.startswith("events") for r in receipts):
+            there = w.ids()
+            seen.append([there.count(i) for i in ids])
+        return receipts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Publisher, "commit", looked_at)
+        yield
+    assert seen
+    assert all(counts == [1] * len(ids) for counts in seen), seen
+
+
+def instant(w, text):
+    return w.calendar.instant(text.replace(" ", "T"))
+
+
+def filled(world, *windows, now="2026-03-12 00:47"):
+    w = world(dashboard, report, now=now, start="2026-03-10", sources={"events": Shop(every=timedelta(minutes=4))})
+    for n, at in enumerate(windows):
+        w.shop.add(instant(w, at), instant(w, at), id=f"moving-{n}")
+    w.run()
+    return w.at("01:01")
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(OPEN, LATER), (LATER, OPEN), (OPEN, CLOSED), (CLOSED, OPEN), (BEFORE, CLOSED), (CLOSED, BEFORE)],
+)
+def test_a_named_move_is_one_commit(world, start, end):
+    # Some windows of the closed day have files of their own, too.
+    w = filled(world, start, now="2026-03-12 00:02" if start == OPEN else "2026-03-12 00:47")
+    w.live("01:01", every="1 hour")
+    w.shop.move("moving-0", instant(w, end), at=w.instant("01:02"))
+    with watched(w, "moving-0"):
+        w.live("03:01", every="30 min")
+    rows = w.pipeline.lake.read("events", w.calendar.day_around(instant(w, end)))
+    assert "moving-0" in rows["event_id"].to_pylist()
+    assert w.failures("events") == w.failures("events_daily") == []
+    assert w.run() == []
+
+
+def test_a_chain_of_moves_is_one_commit(world):
+    w = filled(world, BEFORE, CLOSED, OPEN)
+    for n, at in enumerate((CLOSED, OPEN, LATER)):
+        w.shop.move(f"moving-{n}", instant(w, at), at=w.instant("01:02"))
+    with watched(w, "moving-0", "moving-1", "moving-2"):
+        w.live("03:01", every="30 min")
+    assert w.run() == []
+
+
+def test_an_event_stays_where_it_was_while_the_window_that_it_entered_cannot_be_read(world):
+    w = filled(world, OPEN)
+    w.shop.move("moving-0", instant(w, LATER), at=w.instant("01:02"))
+    w.shop.break_(instant(w, "2026-03-12 00:40"))
+    with watched(w, "moving-0"):
+        w.live("01:31")
+        assert w.failures("events")
+        w.shop.mend()
+        w.live("02:31")
+    assert w.failures("events") == []
+    rows = w.pipeline.lake.read("events", w.calendar.partitions(w.calendar.day_around(w.now), "5 min")[8])
+    assert "moving-0" in rows["event_id"].to_pylist()
+
+
+def test_late_events_that_moved_nowhere_take_nothing_along(world):
+    w = filled(world)
+    for at in (OPEN, CLOSED):
+        w.shop.add(instant(w, at), w.instant("01:02"))
+    commit, made = Publisher.commit, []
+
+    def told(publisher):
+        receipts = commit(publisher)
+        made.append({r.table for r in receipts if r.revision > 1})
+        return receipts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Publisher, "commit", told)
+        w.live("02:31", every="30 min")
+    assert {"events"} in made
+    assert {"events_daily"} in made
