@@ -44,8 +44,18 @@ def run(work: Callable[[], object]) -> int:
     return ended(start(work))
 
 
-def killed_at_line(number: int, work: Callable[[], object]) -> Callable[[], None]:
-    """Return `work` that kills its process before the `number`th line that it executes of a publication."""
+def killed_at_line(
+    number: int,
+    work: Callable[[], object],
+    lines: tuple[str, ...] = LINES,
+    functions: tuple[str, ...] = TRANSACTION,
+) -> Callable[[], None]:
+    """Return `work` that kills its process before the `number`th line that it executes, by default of a publication.
+
+    Args:
+        lines: ends of the names of files that count.
+        functions: qualified names of further functions that count.
+    """
 
     def traced() -> None:
         left = number
@@ -60,7 +70,7 @@ def killed_at_line(number: int, work: Callable[[], object]) -> Callable[[], None
 
         def at_call(frame: FrameType, _: str, __: Any) -> Any:
             code = frame.f_code
-            return at_line if code.co_filename.endswith(LINES) or code.co_qualname in TRANSACTION else None
+            return at_line if code.co_filename.endswith(lines) or code.co_qualname in functions else None
 
         sys.settrace(at_call)
         work()

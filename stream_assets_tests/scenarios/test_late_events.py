@@ -215,3 +215,47 @@ def test_heal_says_until_when_late_events_of_closed_days_wait(world):
     w.shop.add(w.instant("2026-03-10 08:01"), w.now + timedelta(minutes=1))
     w.at("00:40")
     assert "late events of closed days wait until 01:32:00Z" in w.says("heal")
+
+
+def test_a_steady_trickle_of_late_events_makes_no_storm(world):
+    w = world(dashboard, report, ledger_book, now="2026-03-11 00:47", start="2026-03-10")
+    w.run()
+    hours, later = 3, w.now
+    # One a minute, now of the open day, now of the closed one, never twice of the same window.
+    for minute in range(60 * hours):
+        day = "2026-03-11 00:0" if minute % 2 else "2026-03-10 08:0"
+        happened = w.instant(f"{day}1") + timedelta(minutes=minute % 40 if minute % 2 else minute)
+        w.shop.add(happened, later + timedelta(minutes=minute), id=f"trickle-{minute}")
+    before = w.pipeline.lake.ledger.seq()
+    works = w.live("03:47", every="1 min")
+    live = [work for work in works if not work.is_catch_up]
+    assert len([work for work in live if "events" in work.tables]) <= hours * 12 + 1
+    assert len([work for work in works if "events_daily" in work.tables]) <= hours + 1
+    assert w.revisions("events_daily")["2026-03-10"] <= 1 + hours + 1
+    # Each run of the cadence publishes its new window, and at most what arrived since the run before.
+    publications = w.pipeline.lake.ledger.database.row(
+        "select count(*) as n from publication where tbl = 'events' and seq > ?", (before,)
+    )
+    assert publications["n"] <= hours * 12 + 60 * hours / 2
+    w.live("05:06")
+    assert sum(i.startswith("trickle") for i in w.ids()) == 60 * hours
+    assert w.run() == []
+
+
+def test_a_publication_of_equal_content_changes_no_file(lived):
+    w = lived
+    files = {
+        path: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for table in ("events", "dashboard", "report")
+        for path in (w.folder / table).rglob("*")
+    }
+    folders = {path.parent for path in files} - {w.folder}
+    seq = w.pipeline.lake.ledger.seq()
+    for table in ("events", "dashboard"):
+        assert w.by_hand(table, "2026-03-11T00:00", "2026-03-11T01:00").count("unchanged") == 12
+    assert w.by_hand("report", "2026-03-11").count("unchanged") == 1
+    assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in files} == files
+    assert {p for f in folders for p in f.iterdir()} == set(files)
+    ledger = w.pipeline.lake.ledger
+    assert all(not ledger.touched_since(seq, table) for table in ("events", "dashboard", "report"))
+    assert w.pipeline.plan().works == ()
