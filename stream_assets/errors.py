@@ -15,19 +15,40 @@
         ├── NotReady              inputs that a closed partition needs are not sealed
         └── ConsumerError         a consumer's function raised, or returned what it must not
 
-A message says what happened, where (stream, window, file), and what to do next, in one line of printable text. No
-message holds a credential.
+A message says what happened, where (stream, window, file), and what to do next, in one line of printable text of
+bounded length. No message holds a credential.
 """
 
 from __future__ import annotations
+
+LONGEST = 2000
+"""Characters of a message. A message may quote what strangers wrote, and it is kept in the ledger, the UI and logs."""
+
+
+def printable(text: str, longest: int = LONGEST) -> str:
+    """Return `text` as one line that a terminal shows and does not obey: what cannot be printed is escaped.
+
+    Of more than `longest` characters the middle is left out: the beginning says what happened, the end what to do.
+    """
+    if len(text) > longest:
+        head, tail = longest * 2 // 3, longest // 4
+        text = f"{text[:head]} ... ({len(text) - head - tail:,} characters left out) ... {text[-tail:]}"
+    return escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Return the whole of `text` as one line that a terminal shows and does not obey."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class StreamAssetsError(Exception):
     """Root of the tree."""
 
     def __str__(self) -> str:
-        """Return the message; what cannot be printed (a file's name may hold anything) is escaped."""
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())
+        """Return the message, `printable`: the name of a file, or a value in it, may be anything."""
+        return printable(super().__str__())
 
 
 class TransientError(StreamAssetsError):

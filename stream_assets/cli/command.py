@@ -10,7 +10,7 @@ import click
 
 from stream_assets.cli.session import Session
 from stream_assets.cli.stop import Stopped, stopping
-from stream_assets.errors import DeclarationError, StreamAssetsError, UsageError
+from stream_assets.errors import DeclarationError, StreamAssetsError, UsageError, printable
 
 FOUND, WRONG_USE = 1, 2
 
@@ -52,7 +52,7 @@ class Command(click.Command):
 
 
 def _end(session: Session, error: Exception, code: int, said: str = "", *, debug: bool) -> None:
-    said = said or str(error)
+    said = printable(said) or str(error)
     if debug:
         traceback.print_exception(error)
     session.say(f"Error: {said}")

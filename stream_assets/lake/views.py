@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+_FILE = '"stream_assets.file"'
+
 
 def create_view(
     lake: Lake, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, empty: pa.Schema | None = None
@@ -43,20 +45,21 @@ def create_view(
         grains[known[file.current.table]].append(file)
     is_mixed = all(grains.values())
     parts = [_select(lake, grain, found, with_start=not is_mixed) for grain, found in grains.items() if found]
-    connection.execute(f'create or replace view "{table}" as {" union all by name ".join(parts)}')
+    connection.execute(f'create or replace view {_name(table)} as {" union all by name ".join(parts)}')
     return True
 
 
 def _select(lake: Lake, grain: Grain, files: Sequence[LakeFile], *, with_start: bool) -> str:
     paths = ", ".join(_text(str(f.path)) for f in files)
-    # Folders above the lake may look like keys too, and would become columns.
-    above = [part.partition("=")[0] for part in lake.layout.root.parts if "=" in part]
-    left_out = above if grain == "day" else [*above, "window_start"]
-    columns = f"* exclude ({', '.join(map(_name, left_out))})" if left_out else "*"
+    columns = f"* exclude ({_FILE}), {_key('day', '[0-9-]+')}::date as day"
     if grain == "5 min" and with_start:
-        columns += ", timezone('UTC', strptime(window_start, '%Y%m%dT%H%MZ')) as window_start"
-    types = "{'day': date}" if grain == "day" else "{'day': date, 'window_start': varchar}"
-    return f"select {columns} from read_parquet([{paths}], union_by_name = true, hive_partitioning = true, hive_types = {types})"
+        columns += f", timezone('UTC', strptime({_key('window_start', '[0-9TZ]+')}, '%Y%m%dT%H%MZ')) as window_start"
+    return f"select {columns} from read_parquet([{paths}], union_by_name = true, hive_partitioning = false, filename = '{_FILE[1:-1]}')"
+
+
+def _key(name: str, value: str) -> str:
+    """Read a key from a file's path: of the last folder, since those above the lake may look like keys too."""
+    return f"regexp_extract({_FILE}, '(?s).*/{name}=({value})/', 1)"
 
 
 def empty_events(lake: Lake, stream: str) -> pa.Schema:

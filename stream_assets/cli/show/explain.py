@@ -12,8 +12,8 @@ from stream_assets.cli.show.words import last, when
 def show_explain(facts: dict[str, Any], page: Page) -> None:
     """The decision, what is read, and at which boundaries."""
     page.line(facts["arithmetic"], "bold" if facts["can_be_kept"] else "yellow")
-    if facts["description"]:
-        page.line(facts["description"])
+    for line in facts["description"].splitlines():
+        page.line(line)
     page.line()
     page.line(f"Grain {facts['grain']}; code {facts['code']}; now {facts['standing']}")
     for read in facts["reads"]:

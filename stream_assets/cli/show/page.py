@@ -1,4 +1,8 @@
-"""Where text goes: a terminal gets colour and tables, anything else plain lines."""
+"""Where text goes: a terminal gets colour and tables, anything else plain lines.
+
+Ids, names and values come from strangers: whatever is printed is one line for each line asked for, and nothing in it is
+obeyed by a terminal.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import click
+
+from stream_assets.errors import escaped, printable
 
 
 class Page(Protocol):
@@ -26,11 +32,11 @@ class Plain:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print one line."""
-        click.echo(text)
+        click.echo(escaped(text))
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print aligned columns, two spaces apart."""
-        texts = [list(headers), *([cell(value) for value in row] for row in rows)]
+        texts = [[cell(header) for header in headers], *([cell(value) for value in row] for row in rows)]
         widths = [max(len(row[i]) for row in texts) for i in range(len(headers))]
         numeric = [is_numeric(rows, i) for i in range(len(headers))]
         for row in texts:
@@ -48,7 +54,7 @@ class Terminal:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print one paragraph."""
-        self._console.print(text, style=style or None, markup=False)
+        self._console.print(escaped(text), style=style or None, markup=False)
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print a table without a frame."""
@@ -58,7 +64,7 @@ class Terminal:
 
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for index, header in enumerate(headers):
-            table.add_column(header, justify="right" if is_numeric(rows, index) else "left", overflow="fold")
+            table.add_column(Text(cell(header)), justify="right" if is_numeric(rows, index) else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell(value)) for value in row))
         self._console.print(table, soft_wrap=False)
@@ -75,7 +81,7 @@ def cell(value: Any) -> str:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return f"{value:,.12g}" if isinstance(value, float) else str(value)
+    return f"{value:,.12g}" if isinstance(value, float) else printable(str(value))
 
 
 def is_numeric(rows: Sequence[Sequence[Any]], index: int) -> bool:

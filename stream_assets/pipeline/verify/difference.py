@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -66,7 +67,7 @@ class Findings:
         """Return the commands that make a partition again whose file is not as it was written."""
         path = self.site.lake.layout.root / current.file
         mend = self.mend(current.table, grain, current.span)
-        return f"rm {path}; {mend}" if path.exists() else mend
+        return f"rm {shlex.quote(str(path))}; {mend}" if path.exists() else mend
 
     def mend(self, table: str, grain: Grain, span: TimeWindow) -> str:
         """Return the command that makes the partitions of `span` again."""
