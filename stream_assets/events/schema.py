@@ -58,8 +58,9 @@ def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
     if table.schema.equals(schema):
         return table
     columns: list[pa.ChunkedArray[Any]] = []
+    present = set(table.schema.names)
     for name, kind in zip(schema.names, schema.types, strict=True):
-        if name not in table.schema.names:
+        if name not in present:
             columns.append(cast("Any", pa).chunked_array([cast("Any", pa).nulls(table.num_rows, kind)]))
             continue
         column = table.column(name)

@@ -51,8 +51,9 @@ def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return `table` with the columns and types of `schema`: missing columns are null, types only widen."""
     if table.schema.equals(schema, check_metadata=False):
         return table
+    present = set(table.column_names)
     columns: list[Any] = [
-        table.column(f.name).cast(f.type) if f.name in table.column_names else pa.nulls(table.num_rows, f.type)
+        table.column(f.name).cast(f.type) if f.name in present else pa.nulls(table.num_rows, f.type)
         for f in schema
     ]
     return pa.table(columns, schema=schema)

@@ -16,7 +16,7 @@ import pytest
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import DeclarationError, SourceError, SourceUnavailable
 from stream_assets.events.conform import conform
-from stream_assets.sources.files import FileEvents, delimited, jsonl
+from stream_assets.sources.files import FileEvents, delimited, jsonl, opening
 from stream_assets.sources.protocol import MemoryState
 
 TEN = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -378,7 +378,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(opening, "inside", refuse)
     with pytest.raises(SourceError, match=r"1.jsonl may not be read by this user"):
         read(FileEvents(str(tmp_path)))
 

@@ -57,6 +57,9 @@ class FileEvents:
         lateness: distance of the watermark behind the clock: how long a file may take to land; `Auto` learns it, of files
         with an arrival time.
         types: of CSV columns, like `zip:text,amount:float`; also `int` and `bool`.
+        max_ratio: how many times its own size a file's content may be, once that is more than 256 MiB: text seldom
+            shrinks by more than 100, gzip can by 1000.
+        max_columns: how many columns a file may have, those nested in others counted too.
     """
 
     path: str
@@ -66,6 +69,8 @@ class FileEvents:
     arrival: str | None = None
     lateness: timedelta | Auto = timedelta(minutes=2)
     types: str = ""
+    max_ratio: int = 500
+    max_columns: int = 10_000
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -79,6 +84,8 @@ class FileEvents:
             raise DeclarationError(
                 f"files: id, time and arrival must be different columns, not {', '.join(map(repr, columns))}"
             )
+        if min(self.max_ratio, self.max_columns) < 1:
+            raise DeclarationError("files: max_ratio and max_columns must be at least 1")
         self.column_types()
 
     @property

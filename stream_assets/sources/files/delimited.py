@@ -15,10 +15,12 @@ import pyarrow.csv
 
 from stream_assets.errors import SourceError
 from stream_assets.sources.files.kinds import KINDS, as_kind, misfit
+from stream_assets.sources.files.limits import MOST_FLAWS, Expansion, refuse_columns, refuse_doubled, too_many_flaws
 from stream_assets.sources.files.listing import Found
 from stream_assets.sources.files.opening import (
     Bytes,
     IncompleteLine,
+    inside,
     is_gzip,
     line_at,
     line_of_bad_text,
@@ -29,7 +31,7 @@ from stream_assets.sources.files.piece import Flaw, Piece
 from stream_assets.sources.files.quotes import QuotedAmid, Quotes
 
 BLOCK_BYTES = 4 << 20
-_HEADER_BYTES = 1 << 16
+_HEADER_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -39,6 +41,8 @@ class Delimited:
     texts: Sequence[str]
     times: Sequence[str]
     declared: dict[str, str]
+    max_ratio: int
+    max_columns: int
     kinds: dict[str, str] = field(default_factory=dict[str, str])
 
     def __call__(self, file: Found, *, offset: int = 0, times_only: bool = False) -> Iterator[Piece]:
@@ -48,6 +52,7 @@ class Delimited:
             header, columns = _header(file)
             if not columns:
                 return
+            refuse_columns(file, len(columns), self.max_columns)
             for name in self.declared:
                 if name not in columns:
                     raise SourceError(
@@ -55,7 +60,7 @@ class Delimited:
                         f"{', '.join(map(repr, columns))}"
                     )
             with opened(file, offset) as stream:
-                checked = _Checked(file, header if offset else b"", stream, offset)
+                checked = _Checked(file, header if offset else b"", stream, offset, Expansion(file, self.max_ratio))
                 wanted = [name for name in self.times if name in columns] if times_only else columns
                 yield from self._pieces(file, checked, columns, wanted, from_start=not offset)
 
@@ -64,9 +69,10 @@ class Delimited:
     ) -> Iterator[Piece]:
         wrong: list[tuple[int, str]] = []
 
-        def skip(row: Any) -> Literal["skip"]:
+        def skip(row: Any) -> Literal["skip", "error"]:
             wrong.append((row.number, f"has {row.actual_columns} cells, the header {row.expected_columns}"))
-            return "skip"
+            # The scan refuses what has so many; the rest need not be looked at.
+            return "skip" if len(wrong) <= MOST_FLAWS else "error"
 
         rows = 2  # The header is row 1.
         told = 0
@@ -95,6 +101,8 @@ class Delimited:
                 waiting = batch, tuple(flaws), rows
                 rows += batch.num_rows + len(flaws)
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            if len(wrong) > MOST_FLAWS:
+                raise too_many_flaws(file) from error
             raise _unreadable(file, str(error)) from error
         # The row with a quote that is not closed has swallowed all that follows.
         is_swallowed = checked.opened_at is not None
@@ -158,12 +166,16 @@ def _header(file: Found) -> tuple[bytes, list[str]]:
         raw = stream.readline(_HEADER_BYTES)
         while raw in (b"\n", b"\r\n"):
             raw = stream.readline(_HEADER_BYTES)
-        while raw.count(b'"') % 2 and (more := stream.readline(_HEADER_BYTES)) and len(raw) < _HEADER_BYTES:
-            raw += more
+        lines, size, is_open = [raw], len(raw), raw.count(b'"') % 2
+        while is_open and size < _HEADER_BYTES and (more := stream.readline(_HEADER_BYTES)):
+            lines.append(more)
+            size += len(more)
+            is_open ^= more.count(b'"') % 2
+        raw = b"".join(lines)
     if not raw:
         return b"", []
     if len(raw) >= _HEADER_BYTES:
-        raise SourceError(f"{file.path} has a header of more than {_HEADER_BYTES >> 10} KiB: is it CSV, with a header?")
+        raise SourceError(f"{file.path} has a header of more than {_HEADER_BYTES >> 20} MiB: is it CSV, with a header?")
     if not raw.endswith(b"\n"):
         if b"\r" in raw[:-1]:
             raise SourceError(f"{file.path} ends its lines with CR alone: write LF, or CR and LF")
@@ -173,9 +185,7 @@ def _header(file: Found) -> tuple[bytes, list[str]]:
     except UnicodeDecodeError as error:
         raise SourceError(f"{file.path}: line 1 is not UTF-8: write the file again in UTF-8") from error
     names = next(csv.reader(io.StringIO(text, newline="")))
-    doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if doubled:
-        raise SourceError(f"{file.path} has the column {doubled[0]!r} twice: rename one of them")
+    refuse_doubled(file, names)
     return raw, names
 
 
@@ -192,7 +202,8 @@ class _Checked(io.RawIOBase):
         opened_at: byte of the file where a quote opens that is not closed so far.
     """
 
-    def __init__(self, file: Found, head: bytes, stream: Bytes, offset: int) -> None:
+    def __init__(self, file: Found, head: bytes, stream: Bytes, offset: int, expansion: Expansion) -> None:
+        self._expansion = expansion
         self._file, self._head, self._stream, self._offset = file, head, stream, offset
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._quotes = Quotes()
@@ -210,6 +221,7 @@ class _Checked(io.RawIOBase):
             chunk, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
         else:
             chunk = self._stream.read(len(buffer))
+            self._expansion.add(len(chunk))
             self._check(chunk)
         buffer[: len(chunk)] = chunk
         return len(chunk)
@@ -248,7 +260,7 @@ def _is_open_ended(file: Found) -> bool:
     """Whether an uncompressed file does not end with a newline."""
     if is_gzip(file):
         return False
-    with file.path.open("rb") as stream:
+    with inside(file) as stream:
         size = stream.seek(0, io.SEEK_END)
         stream.seek(max(0, size - 1))
         return stream.read(1) not in (b"\n", b"\r", b"")
@@ -256,7 +268,7 @@ def _is_open_ended(file: Found) -> bool:
 
 def _last_line_end(file: Found) -> int:
     """Return the number of bytes up to the last newline, that included."""
-    with file.path.open("rb") as stream:
+    with inside(file) as stream:
         end = stream.seek(0, io.SEEK_END)
         while end > 0:
             start = max(0, end - 65536)

@@ -19,12 +19,12 @@ import pyarrow.json
 
 from stream_assets.errors import SourceError
 from stream_assets.events.schema import DEEPEST
+from stream_assets.sources.files.limits import LONGEST_LINE, MOST_CELLS, MOST_FLAWS, Expansion, first_doubled
 from stream_assets.sources.files.listing import Found
 from stream_assets.sources.files.opening import Bytes, IncompleteLine, opened, reading
 from stream_assets.sources.files.piece import Flaw, Piece
 
 BLOCK_BYTES = 8 << 20
-_LONGEST_LINE = 64 << 20
 _PARSED_AT_ONCE = 1 << 20
 _DEEP = (b"]" * DEEPEST, b"}" * DEEPEST, b"]}" * (DEEPEST // 2), b"}]" * (DEEPEST // 2))
 """How values end that are nested too deep: looked for in all bytes, because the parser would run out of stack."""
@@ -37,19 +37,21 @@ class JsonLines:
     Attributes:
         id: name of the id column.
         times: names of the columns that tell times, that of the event first.
+        max_ratio: how many times its own size a compressed file's content may be.
         text: types of the columns found to hold text that looks like a date, from block to block and file to
         file.
     """
 
     id: str
     times: Sequence[str]
+    max_ratio: int
     text: dict[str, pa.DataType] = field(default_factory=dict[str, pa.DataType])
 
     def __call__(self, file: Found, *, offset: int = 0, times_only: bool = False) -> Iterator[Piece]:
         """Yield the file's objects; a `piece.Reader`."""
         line, done = 1, offset
         with reading(file), opened(file, offset) as stream:
-            for block in _blocks(stream, file):
+            for block in _blocks(stream, file, Expansion(file, self.max_ratio)):
                 if not block.endswith(b"\n") and not _is_json(block[block.rfind(b"\n") + 1 :]):
                     cut = block.rfind(b"\n") + 1
                     if cut:
@@ -93,6 +95,8 @@ class JsonLines:
             else:
                 what_next = "mend or remove it (a file holds one object a line)"
                 flaws.append(Flaw(len(good), f"{file.path}: line {number} {wrong}: {what_next}"))
+                if len(flaws) > MOST_FLAWS:  # the scan refuses what has so many; the rest need not be looked at
+                    break
         if not good:
             return Piece(pa.table({}), tuple(flaws))
         try:
@@ -170,11 +174,27 @@ def _read_json(block: bytes, at_once: int, options: pyarrow.json.ParseOptions) -
     )
 
 
-def _blocks(stream: Bytes, file: Found) -> Iterator[bytes]:
+def _blocks(stream: Bytes, file: Found, expansion: Expansion) -> Iterator[bytes]:
     """Yield blocks of whole lines; the last one may end without a newline."""
+    for block in _whole_lines(stream, file, expansion):
+        yield from _parsable(block)
+
+
+def _parsable(block: bytes) -> Iterator[bytes]:
+    """Cut a block so that what is parsed at once cannot need more than `MOST_CELLS`, whatever its keys are."""
+    middle = block.find(b"\n", len(block) // 2) + 1 or block.rfind(b"\n", 0, len(block) // 2) + 1
+    if block.count(b"\n") * block.count(b":") <= MOST_CELLS or not 0 < middle < len(block):
+        yield block
+        return
+    yield from _parsable(block[:middle])
+    yield from _parsable(block[middle:])
+
+
+def _whole_lines(stream: Bytes, file: Found, expansion: Expansion) -> Iterator[bytes]:
     waiting: list[bytes] = []
     size = 0
     while chunk := stream.read1(BLOCK_BYTES):
+        expansion.add(len(chunk))
         waiting.append(chunk)
         size += len(chunk)
         if size < BLOCK_BYTES:
@@ -183,8 +203,8 @@ def _blocks(stream: Bytes, file: Found) -> Iterator[bytes]:
         cut = block.rfind(b"\n") + 1
         if cut:
             yield block[:cut]
-        elif size > _LONGEST_LINE:
-            raise SourceError(f"{file.path} has a line of more than {_LONGEST_LINE >> 20} MiB: write one object a line")
+        elif size > LONGEST_LINE:
+            raise SourceError(f"{file.path} has a line of more than {LONGEST_LINE >> 20} MiB: write one object a line")
         waiting = [block[cut:]]
         size -= cut
     if size:
@@ -230,13 +250,13 @@ def _wrong(line: bytes) -> str | None:
 def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} is there twice")
+        raise ValueError(f"the key {first_doubled([name for name, _ in pairs])!r} is there twice")
     return found
 
 
 def _is_null(table: pa.Table, name: str) -> bool:
-    return name in table.schema.names and table.column(name).null_count == table.num_rows
+    place = table.schema.get_field_index(name)
+    return place >= 0 and table.column(place).null_count == table.num_rows
 
 
 def _as_text(kind: Any) -> Any:

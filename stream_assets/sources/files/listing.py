@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _LAKE = "_lake.json"
 """What lies in the root of every lake (`lake.layout`, which sources never import)."""
 
+_DEEPEST = 64
+"""Folders in folders: each is listed inside the listing of the one around it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -90,7 +93,7 @@ def list_files(source: FileEvents, state: SourceState | None) -> list[Found]:
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield what is no folder; folders that links point at are listed where they stand."""
+    """Yield what is no folder, and folders that are too deep; those that links point at are listed where they stand."""
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     if any(entry.name == _LAKE for entry in listed):
@@ -100,7 +103,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     for entry in listed:
         if entry.name.startswith((".", "_")) or entry.name.endswith(".tmp"):
             continue
-        if entry.is_dir(follow_symlinks=False):
+        if entry.is_dir(follow_symlinks=False) and prefix.count("/") < _DEEPEST:
             yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
         else:
             yield f"{prefix}{entry.name}", entry
@@ -128,6 +131,8 @@ def _problem(entry: os.DirEntry[str], root: Path, *, is_ours: bool) -> str:
             )
         if is_ours and not target.exists():
             return f"{entry.path} is a link to {target}, which is not there: put it back, or remove the link"
+    elif entry.is_dir(follow_symlinks=False):
+        return f"{entry.path} is a folder inside of {_DEEPEST} others: move its files up, or rename it so that it begins with '_'"
     elif is_ours and not entry.is_file():
         return f"{entry.path} is no regular file: replace it by one, or remove it"
     if is_ours and not entry.path.isascii() and entry.path != entry.path.encode(errors="replace").decode():

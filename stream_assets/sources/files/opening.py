@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import io
+import os
+import stat
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from stream_assets.errors import SourceError, SourceIncomplete, SourceUnavailable
 from stream_assets.sources.files.listing import Found
@@ -48,11 +52,36 @@ def reading(file: Found) -> Generator[None]:
 
 def opened(file: Found, offset: int = 0) -> Bytes:
     """Open the file for its (uncompressed) bytes, from `offset` of an uncompressed one."""
+    raw = inside(file)
     if is_gzip(file):
-        return gzip.GzipFile(file.path, "rb")
-    raw = file.path.open("rb", buffering=0)
+        unpacked = gzip.GzipFile(fileobj=raw)
+        unpacked.myfileobj = raw  # which it closes
+        return unpacked
     raw.seek(offset)
     return io.BufferedReader(raw, 1 << 20)
+
+
+def inside(file: Found) -> io.FileIO:
+    """Open the very file that was listed: what has become a link out of the folder since, or a pipe, is refused.
+
+    Raises:
+        SourceError: terminal; it is not in the folder any more, or no regular file.
+    """
+    # A pipe without a writer would wait for ever.
+    raw = io.FileIO(os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    try:
+        if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            raise SourceError(f"{file.path} is no regular file: replace it by one, or remove it")
+        real = Path(f"/proc/self/fd/{raw.fileno()}").readlink()
+        if not real.is_relative_to(file.folder.resolve()):
+            raise SourceError(
+                f"{file.path} is a link out of the source's folder, to {real}: copy or move the file there, or rename "
+                "the link so that it begins with '_'"
+            )
+    except BaseException:
+        raw.close()
+        raise
+    return raw
 
 
 def is_gzip(file: Found) -> bool:
@@ -69,7 +98,7 @@ def mark(file: Found, size: int) -> str:
         return ""
     digest = hashlib.blake2b(digest_size=16)
     try:
-        with reading(file), file.path.open("rb") as stream:
+        with reading(file), inside(file) as stream:
             digest.update(stream.read(min(size, _MARK_BYTES)))
             stream.seek(max(0, size - _MARK_BYTES))
             digest.update(stream.read(min(size, _MARK_BYTES)))
@@ -90,10 +119,13 @@ def line_at(file: Found, place: int) -> int:
 
 def line_of_bad_text(file: Found) -> int | None:
     """Return the number of the first line that is not UTF-8, from 1."""
+    line, decoder = 1, codecs.getincrementaldecoder("utf-8")()
     with reading(file), opened(file) as stream:
-        for number, line in enumerate(stream, 1):
+        while chunk := stream.read(1 << 20):
+            held = decoder.getstate()[0]
             try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return None
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                return line + (held + chunk).count(b"\n", 0, error.start)
+            line += chunk.count(b"\n")
+    return line

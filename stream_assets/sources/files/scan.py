@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import EPOCH, GRID, TimeWindow, floor_to_grid
-from stream_assets.errors import SourceError
+from stream_assets.errors import SourceError, printable
 from stream_assets.events.schema import AROUND, INSTANT
 from stream_assets.sources.files.columnar import Columnar
 from stream_assets.sources.files.delimited import Delimited
 from stream_assets.sources.files.jsonl import JsonLines
+from stream_assets.sources.files.limits import MOST_FLAWS, columns_of, refuse_columns, too_many_flaws
 from stream_assets.sources.files.listing import Found
 from stream_assets.sources.files.opening import IncompleteLine, mark
 from stream_assets.sources.files.piece import Piece, Reader
@@ -43,10 +44,12 @@ def reader_of(source: FileEvents, *, within: TimeWindow | None = None, now: date
     """Return a reader for files of the source's format; `within` lets it leave out parts of Parquet files."""
     times = [source.time] if source.arrival is None else [source.time, source.arrival]
     if source.format == "jsonl":
-        return JsonLines(source.id, times)
+        return JsonLines(source.id, times, source.max_ratio)
     if source.format == "csv":
-        return Delimited([source.id, *times], times[:1], source.column_types())
-    return Columnar(source.time, times[:1], within, now + AHEAD)
+        return Delimited(
+            [source.id, *times], times[:1], source.column_types(), source.max_ratio, source.max_columns
+        )
+    return Columnar(source.time, times[:1], source.max_ratio, source.max_columns, within, now + AHEAD)
 
 
 class Scan:
@@ -161,8 +164,15 @@ class Scan:
     def _checked(self, pieces: Iterator[Piece], *, times_only: bool) -> Iterator[Piece]:
         """Refuse a file without the columns that make an event; the first rows tell."""
         waiting = True
+        flaws = 0
+        seen: set[str] = set()
         for piece in pieces:
             names = piece.table.schema.names
+            seen.update(names)
+            refuse_columns(self._file, max(len(seen), columns_of(piece.table.schema)), self._source.max_columns)
+            flaws += len(piece.flaws)
+            if flaws > MOST_FLAWS:
+                raise too_many_flaws(self._file)
             if waiting and names:
                 waiting = False
                 needed = {"time": self._source.time}
@@ -185,7 +195,7 @@ class Scan:
         if len(places):
             self._close_flaws(int(places[0]), window)
         for row, message in placed.flaws:
-            self._flaws.append((message, int(places[row - 1]) if row else self._last))
+            self._flaws.append((printable(message), int(places[row - 1]) if row else self._last))
             if row < len(places):
                 self._close_flaws(int(places[row]), window)
         if not len(places):
