@@ -17,6 +17,10 @@ _UNITS = {
 }  # fmt: skip
 
 
+LONGEST = timedelta(days=36_500)
+"""A hundred years: instants so far away from each other can still be computed with."""
+
+
 def parse_duration(text: str, *, what: str = "duration") -> timedelta:
     """Read a positive duration such as `5 min`, `1 hour`, `30s` or `7 days`.
 
@@ -32,7 +36,9 @@ def parse_duration(text: str, *, what: str = "duration") -> timedelta:
     try:
         duration = float(match[1]) * unit
     except OverflowError:
-        raise DeclarationError(f"{what} {text!r} is too long") from None
+        duration = timedelta.max
+    if duration > LONGEST:
+        raise DeclarationError(f"{what} {text!r} is too long: at most {words(LONGEST)}")
     if duration <= timedelta(0):
         raise DeclarationError(f"{what} {text!r} must be more than zero")
     return duration

@@ -11,7 +11,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.lateness import Lateness
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
-from stream_assets.errors import LakeError
+from stream_assets.errors import LakeError, UsageError
 
 FORMAT = 1
 _SECOND = timedelta(seconds=1)
@@ -126,6 +126,14 @@ class Receipt:
         shown["complete_through"] = self.complete_through.isoformat()
         return shown
 
+    def refuse_other_types(self) -> None:
+        """Raise TypeError where a plain field is not of its type: a receipt that was read may say anything."""
+        counts = (self.revision, self.rows, self.duplicates, self.rejected, self.rows_read, self.inputs_seq)
+        counts += tuple(n for f in self.windows for n in (f.rows, f.duplicates, f.rejected))
+        words = (self.table, self.code, self.reason, self.run_id, *self.inputs, *self.inputs.values())
+        if not all(type(n) is int and 0 <= n < 1 << 63 for n in counts) or not all(type(w) is str for w in words):
+            raise TypeError("a count or a name is none")
+
     @classmethod
     def from_json(cls, text: str | bytes) -> Receipt:
         """Read what `to_json` wrote.
@@ -146,8 +154,10 @@ class Receipt:
             raw["lateness"] = Lateness.from_raw(raw["lateness"]) if raw.get("lateness") else None
             for name in ("min_event_time", "max_event_time", "committed_at"):
                 raw[name] = datetime.fromisoformat(raw[name]) if raw[name] else None
-            return cls(**raw)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            receipt = cls(**raw)
+            receipt.refuse_other_types()
+            return receipt
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UsageError, ValueError) as error:
             raise LakeError(
                 f"the file's receipt cannot be read ({type(error).__name__}): run `stream-assets verify`"
             ) from error

@@ -1,5 +1,6 @@
 """One asset a table: its body fills the partitions of the run's range."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -110,7 +111,7 @@ def _fill(
 def _asked(tags: Mapping[str, str]) -> tuple[int | None, str]:
     """Return the request in the ledger that a run was started for, and why: a click and a backfill have none."""
     request = tags.get(WORK_TAG, "")
-    if request.isdecimal():
+    if re.fullmatch("[0-9]{1,18}", request):
         return int(request), tags.get(WHY_TAG, "")
     backfill = tags.get(BACKFILL_TAG)
     return None, f"asked by a person, backfill {backfill}" if backfill else "asked by a person"

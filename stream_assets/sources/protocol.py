@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import EPOCH, TimeWindow
+from stream_assets.errors import LakeError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,13 +126,26 @@ class FileFact:
 
     @classmethod
     def from_json(cls, text: str | bytes, *, seen: int = 0) -> FileFact:
-        """Read what `to_json` wrote."""
-        raw: dict[str, Any] = json.loads(text)
-        for name in ("min_time", "max_time", "last_time"):
-            raw[name] = None if raw[name] is None else EPOCH + raw[name] * _MICROSECOND
-        for name in ("windows", "broken", "fresh", "mended"):
-            raw[name] = Intervals.union_of(TimeWindow(EPOCH + a * _SECOND, EPOCH + b * _SECOND) for a, b in raw[name])
-        return cls(**raw, seen=seen)
+        """Read what `to_json` wrote.
+
+        Raises:
+            LakeError: terminal; it is no fact, so what keeps it is damaged.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            if not all(type(raw[n]) is int for n in ("size", "mtime_ns", "rows")) or type(raw["path"]) is not str:
+                raise TypeError("a count or a name is none")
+            for name in ("min_time", "max_time", "last_time"):
+                raw[name] = None if raw[name] is None else EPOCH + raw[name] * _MICROSECOND
+            for name in ("windows", "broken", "fresh", "mended"):
+                spans = (TimeWindow(EPOCH + a * _SECOND, EPOCH + b * _SECOND) for a, b in raw[name])
+                raw[name] = Intervals.union_of(spans)
+            return cls(**raw, seen=seen)
+        except (ArithmeticError, LookupError, RecursionError, TypeError, UsageError, ValueError) as error:
+            raise LakeError(
+                f"what is known of a source's file cannot be read ({type(error).__name__}: {error}): put the ledger back from a "
+                "copy, or make it again: `stream-assets ledger rebuild`"
+            ) from error
 
 
 class SourceState(Protocol):

@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stream_assets.core.lateness import Auto, allowed, said
-from stream_assets.core.window import GRID, TimeWindow, utc
+from stream_assets.core.window import EPOCH, GRID, TimeWindow, utc
 from stream_assets.errors import DeclarationError, SourceError
 from stream_assets.sources.protocol import Arrivals, SourceState
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_RATE = 50_000.0
 ON_TIME = timedelta(seconds=30)
 _MEMORY = timedelta(days=7)
+_LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,6 @@ def _instant(cursor: str) -> datetime:
         instant = datetime.fromisoformat(cursor)
     except ValueError:
         instant = None
-    if instant is None or instant.tzinfo is None:
+    if instant is None or instant.tzinfo is None or not EPOCH <= instant.replace(tzinfo=UTC) < _LAST:
         raise SourceError(f"{cursor!r} is no cursor of a synthetic source: start again without a cursor")
     return utc(instant)

@@ -8,7 +8,8 @@ from datetime import datetime
 from stream_assets.core.digest import Digest
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
-from stream_assets.lake.ledger.database import Row, instant
+from stream_assets.errors import LakeError
+from stream_assets.lake.ledger.database import Row, instant, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,15 @@ class Current:
 
 
 def current_of(row: Row) -> Current:
-    """Read a row of `current`."""
+    """Read a row of `current`.
+
+    Raises:
+        LakeError: terminal; the ledger is damaged.
+    """
+    if row["file"].startswith("/") or ".." in row["file"].split("/"):
+        raise LakeError(f"the ledger names a file outside of the lake ({row['file']}): it is damaged, or not of this lake")
     return Current(
-        row["tbl"], TimeWindow(instant(row["key_start"]), instant(row["key_end"])), row["revision"],
+        row["tbl"], span(row["key_start"], row["key_end"]), row["revision"],
         Digest.parse(row["digest"]), row["rows"], row["file"], row["inputs_seq"], row["code"],
         instant(row["committed_at"]), Receipt.from_json(row["receipt"]),
     )  # fmt: skip

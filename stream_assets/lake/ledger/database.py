@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from weakref import WeakSet
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow, utc
-from stream_assets.errors import LakeError, LakeUnavailable
+from stream_assets.errors import LakeError, LakeUnavailable, UsageError
 
 BUSY_TIMEOUT = timedelta(seconds=60)
 
@@ -44,10 +45,32 @@ def instant(value: str) -> datetime:
     Raises:
         LakeError: terminal; it is none, so the ledger is damaged where SQLite cannot know.
     """
+    with records():
+        return utc(datetime.fromisoformat(value))
+
+
+def names(value: str) -> list[str]:
+    """Read a JSON list of names as the ledger keeps it.
+
+    Raises:
+        LakeError: terminal; it is none, so the ledger is damaged.
+    """
+    with records():
+        found: list[Any] = json.loads(value)
+        if not all(isinstance(name, str) for name in found):
+            raise TypeError(value)
+        return found
+
+
+@contextmanager
+def records() -> Generator[None]:
+    """Turn what a damaged record raises when it is read into an error of ours."""
     try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise LakeError(f"the ledger is damaged (it has {value!r} for an instant): {REBUILD}") from error
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UsageError, ValueError) as error:
+        raise LakeError(
+            f"the ledger is damaged (a record cannot be read: {type(error).__name__}: {error}): {REBUILD}"
+        ) from error
 
 
 class Database:
@@ -282,7 +305,17 @@ os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after
 
 def spans(rows: Iterable[Row]) -> Iterator[TimeWindow]:
     """Read the columns `start` and `end`."""
-    return (TimeWindow(instant(row["start"]), instant(row["end"])) for row in rows)
+    return (span(row["start"], row["end"]) for row in rows)
+
+
+def span(start: str, end: str) -> TimeWindow:
+    """Read two instants as the ledger keeps them.
+
+    Raises:
+        LakeError: terminal; they are none, so the ledger is damaged.
+    """
+    with records():
+        return TimeWindow(instant(start), instant(end))
 
 
 def merged(rows: Iterable[Row]) -> Intervals:

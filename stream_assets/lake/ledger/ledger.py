@@ -16,7 +16,8 @@ from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.ledger.ages import AgeRecords
 from stream_assets.lake.ledger.current import Current, current_of
-from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
+from stream_assets.lake.ledger.database import Database, Row, instant, merged, records, spans, text
+from stream_assets.lake.ledger.database import span as read_span
 from stream_assets.lake.ledger.lateness import LatenessRecords
 from stream_assets.lake.ledger.place import place
 from stream_assets.lake.ledger.sources import SourceRecords
@@ -375,9 +376,14 @@ class Ledger:
             (table, seq),
         )
         return [
-            (row["seq"], Intervals.union_of(TimeWindow(instant(a), instant(b)) for a, b in json.loads(row["touched"])))
+            (row["seq"], _touched(row["touched"]))
             for row in rows
         ]
+
+
+def _touched(value: str) -> Intervals:
+    with records():
+        return Intervals.union_of(read_span(start, end) for start, end in json.loads(value))
 
 
 def _reach_back(span: TimeWindow) -> datetime:

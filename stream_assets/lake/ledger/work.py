@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from stream_assets.core.planning import Failure, InFlight, Work
 from stream_assets.core.window import TimeWindow
-from stream_assets.lake.ledger.database import Database, Row, instant, text
+from stream_assets.lake.ledger.database import Database, Row, instant, names, span, text
 
 REQUESTED = timedelta(minutes=5)
 """How long a request that nobody has begun counts as in flight."""
@@ -142,7 +142,7 @@ class WorkRecords:
         """
         with self._database.transaction():
             row = self._database.row("select remaining, error from work where id = ?", (lease.id,))
-            remaining = [t for t in json.loads(row["remaining"]) if t != table] if row else []
+            remaining = [t for t in names(row["remaining"]) if t != table] if row else []
             error = error or (row["error"] if row else None)
             state = "failed" if error else "requested" if remaining else "done"
             self._database.change(
@@ -172,7 +172,7 @@ class WorkRecords:
         rows = self._database.rows(
             "select * from work where state in ('requested', 'running') and lease_expires_at > ?", (text(now),)
         )
-        return tuple(InFlight(tuple(json.loads(r["remaining"])), _span(r), bool(r["is_catch_up"])) for r in rows)
+        return tuple(InFlight(tuple(names(r["remaining"])), _span(r), bool(r["is_catch_up"])) for r in rows)
 
     def recent(self, limit: int = 20) -> list[Claim]:
         """Return the newest rows of the work log, newest first."""
@@ -291,11 +291,11 @@ class WorkRecords:
 
 def _claim(r: Row) -> Claim:
     return Claim(
-        r["id"], r["automation"], tuple(json.loads(r["tables"])), _span(r), r["state"], instant(r["requested_at"]),
+        r["id"], r["automation"], tuple(names(r["tables"])), _span(r), r["state"], instant(r["requested_at"]),
         instant(r["finished_at"]) if r["finished_at"] else None, r["error"], r["cpu_seconds"],
         instant(r["lease_expires_at"]) if r["lease_expires_at"] and r["state"] in ("requested", "running") else None,
     )  # fmt: skip
 
 
 def _span(row: Row) -> TimeWindow:
-    return TimeWindow(instant(row["start"]), instant(row["end"]))
+    return span(row["start"], row["end"])

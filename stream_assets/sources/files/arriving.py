@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BYTES_A_LOOK = 1 << 30
 _REMEMBERED_AT_ONCE = 256
+_DIGITS = 18  # more of them are no number that the ledger can compare
 
 
 def arrivals(source: FileEvents, cursor: str | None, *, now: datetime, state: SourceState) -> Arrivals:
@@ -117,6 +118,6 @@ def _since(facts: Iterable[FileFact], since: int, now: datetime) -> Arrivals:
 def _number(cursor: str | None) -> int:
     if cursor is None:
         return 0
-    if not cursor.isdecimal():
+    if not cursor.isdecimal() or len(cursor) > _DIGITS:
         raise SourceError(f"{cursor!r} is no cursor of a folder of files: start again without a cursor")
     return int(cursor)
