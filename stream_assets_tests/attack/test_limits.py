@@ -28,9 +28,10 @@ MOST_MEMORY = 900 << 20
 CHILD = """
 import json, resource, sys
 from stream_assets.errors import SourceError
-from stream_assets.sources.files import FileEvents
+from stream_assets.sources.files import FileEvents, limits
 from stream_assets.sources.protocol import MemoryState
 from stream_assets_tests.sources.test_file_events import NOW, read, window_at
+limits.FREE_BYTES = 32 << 20
 resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 source = FileEvents(sys.argv[1], sys.argv[2])
@@ -64,7 +65,7 @@ def zeros(path: Path) -> None:
 
 
 def good_lines_without_end(path: Path) -> None:
-    path.write_bytes(many(line(15), line(16, event_id="same") * 100_000, times=100))
+    path.write_bytes(many(line(15), b"{}\n" * 1_000_000, times=20))
 
 
 def a_line_of_a_gigabyte(path: Path) -> None:
@@ -106,7 +107,7 @@ def rows_of_too_few_cells(path: Path) -> None:
 
 def csv_without_end(path: Path) -> None:
     rows = f"e15,{(TEN + timedelta(minutes=15)).isoformat()}\n".encode()
-    path.write_bytes(many(b"event_id,event_time\n" + rows, rows * 100_000, times=100))
+    path.write_bytes(many(b"event_id,event_time\n" + rows, rows * 100_000, times=20))
 
 
 def _events(rows: int) -> dict[str, pa.Array]:
@@ -126,13 +127,13 @@ def long_text_in_every_row(path: Path) -> None:
 def rows_without_end(path: Path) -> None:
     table = pa.table(_events(2_000_000))
     with pq.ParquetWriter(path, table.schema, store_schema=False) as writer:
-        for _ in range(20):
+        for _ in range(5):
             writer.write_table(table)
 
 
 def a_list_without_end(path: Path) -> None:
     # A byte in Arrow is four in Parquet.
-    numbers = pa.ListArray.from_arrays(pa.array([0, 80_000_000], pa.int32()), pa.array(np.zeros(80_000_000, np.int8)))
+    numbers = pa.ListArray.from_arrays(pa.array([0, 10_000_000], pa.int32()), pa.array(np.zeros(10_000_000, np.int8)))
     pq.write_table(pa.table({**_events(1), "numbers": numbers}), path)
 
 
@@ -144,7 +145,7 @@ def columns_of_parquet_without_end(path: Path) -> None:
     ("format", "suffix", "make", "said"),
     [
         ("jsonl", ".jsonl.gz", zeros, "has a line of more than 64 MiB: write one object a line"),
-        ("jsonl", ".jsonl.gz", good_lines_without_end, ".* bytes that unfold into more than 268,435,456, 500 times as many"),
+        ("jsonl", ".jsonl.gz", good_lines_without_end, ".* bytes that unfold into more than 33,554,432, 250 times as many"),
         ("jsonl", ".jsonl", a_line_of_a_gigabyte, "has a line of more than 64 MiB: write one object a line"),
         ("jsonl", ".jsonl", keys_without_end, r"has more than 10,000 columns .* say max_columns= in the source"),
         ("jsonl", ".jsonl", fields_without_end, r"has more than 10,000 columns \(20,003 so far\)"),
@@ -153,10 +154,10 @@ def columns_of_parquet_without_end(path: Path) -> None:
         ("csv", ".csv", a_header_of_a_million, "has a header of more than 1 MiB: is it CSV"),
         ("csv", ".csv", a_cell_of_a_gigabyte, "a row has more than 4 MiB; is a quote not closed"),
         ("csv", ".csv", rows_of_too_few_cells, "has more than 1,000 lines that are no rows: is the format right"),
-        ("csv", ".csv.gz", csv_without_end, ".* bytes that unfold into more than 268,435,456, 500 times as many"),
+        ("csv", ".csv.gz", csv_without_end, ".* bytes that unfold into more than 33,554,432, 250 times as many"),
         ("parquet", ".parquet", long_text_in_every_row, ".* bytes that unfold into more than"),
-        ("parquet", ".parquet", rows_without_end, ".* bytes that unfold into more than 268,435,456, 500 times as many"),
-        ("parquet", ".parquet", a_list_without_end, ".* bytes that unfold into more than 268,435,456, 500 times as many"),
+        ("parquet", ".parquet", rows_without_end, ".* bytes that unfold into more than 33,554,432, 250 times as many"),
+        ("parquet", ".parquet", a_list_without_end, ".* bytes that unfold into more than 33,554,432, 250 times as many"),
         ("parquet", ".parquet", columns_of_parquet_without_end, r"has more than 10,000 columns \(20,002 so far\)"),
     ],
 )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,11 +17,13 @@ from hypothesis import strategies as st
 from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Latency, Receipt, WindowFact
-from stream_assets.core.window import GRID, TimeWindow
-from stream_assets.errors import StreamAssetsError
+from stream_assets.core.window import GRID, Calendar, TimeWindow
+from stream_assets.errors import LakeError, StreamAssetsError, UsageError
+from stream_assets.lake.ledger import FileRecord, Ledger
 from stream_assets.lake.parquet import RECEIPT, read_receipt
+from stream_assets.pipeline.site import LedgerSourceState
 from stream_assets.sources.protocol import FileFact
-from stream_assets_tests.fuzz.drawing import JSON, inputs, mutated_bytes, mutated_record, mutated_text
+from stream_assets_tests.fuzz.drawing import ANY_TEXT, JSON, inputs, mutated_bytes, mutated_record, mutated_text
 from stream_assets_tests.sources.test_file_events import NOW, TEN
 
 HOUR = TimeWindow(TEN, TEN + timedelta(hours=1))
@@ -90,3 +91,78 @@ COLUMNS: list[tuple[str, str]] = [
     ("stream", "watermark"), ("stream", "cursor"), ("source_file", "fact"), ("source_file", "start"), ("consumer", "first_seen"),
     ("consumer", "paused_at"), ("automation", "ticked"), ("tbl", "grain"), ("tbl", "stream"),
 ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """A ledger with a record of everything."""
+    made = Ledger(tmp_path_factory.mktemp("ledger") / "_ledger.sqlite")
+    made.create(Calendar(), TEN, TEN, NOW)
+    made.database.change("pragma synchronous = off")
+    made.register("events", "5 min", "events")
+    made.record(RECEIPT_OF_HOUR, "events/day=2026-03-01/part.parquet", Intervals.of(HOUR))
+    made.cover("events", [HOUR], Intervals.of(HOUR))
+    made.reopen("events", Intervals.of(HOUR), "late", NOW, NOW)
+    made.work.begin(None, "heal", "5 min", ("events",), HOUR, NOW)
+    made.work.fail("events", HOUR, "wrong", NOW, transient=False)
+    made.work.tick("heal", NOW)
+    made.sources.advance("events", NOW)
+    made.sources.move_cursor("events", "1")
+    made.sources.remember_files("events", [FileRecord(FACT.path, 10, 20, HOUR, FACT.to_json())])
+    made.sources.meet("orders", "code", code_stated=False, seq=0, now=NOW)
+    made.sources.pause("orders", NOW)
+    return made
+
+
+def read_everything(ledger: Ledger) -> None:
+    """Ask all that the planner, the commands and the sources ask."""
+    later = NOW + timedelta(seconds=1)
+    asked: list[Callable[[], object]] = [
+        lambda: ledger.current("events", HOUR), lambda: ledger.newest("events", with_rows=True), lambda: ledger.coverage("events"),
+        ledger.all_coverage, ledger.reopened, lambda: ledger.totals("events"), lambda: ledger.touched_since(0, "events"),
+        lambda: ledger.made_at("events", HOUR), lambda: ledger.made_by_other_code("events", "x", TEN), ledger.tables, ledger.seq,
+        lambda: ledger.work.in_flight(later), ledger.work.recent, ledger.work.p95_run_time, ledger.work.failures, ledger.work.ticks,
+        ledger.sources.watermarks, ledger.sources.consumers, lambda: ledger.sources.advance("events", NOW), lambda: _known(ledger),
+    ]  # fmt: skip
+    for ask in asked:
+        with suppress(StreamAssetsError):
+            ask()
+
+
+def _known(ledger: Ledger) -> None:
+    state = LedgerSourceState(ledger.sources, "events")
+    assert state.versions() is not None
+    assert state.fact(FACT.path)
+    assert list(state.facts_since(0))
+
+
+@inputs()
+@given(st.sampled_from(COLUMNS), st.one_of(ANY_TEXT, JSON.map(json.dumps), st.binary(max_size=8), st.integers(-9, 9)))
+def test_records_of_the_ledger(ledger: Ledger, column: tuple[str, str], value: object) -> None:
+    table, name = column
+    database = ledger.database
+    database.change("savepoint whole")
+    try:
+        try:
+            database.change(f'update {table} set "{name}" = ?', (value,))
+        except UsageError:
+            return  # no text that SQLite takes
+        read_everything(ledger)
+    finally:
+        database.change("rollback to whole")
+        database.change("release whole")
+
+
+def test_nothing_is_wrong_with_a_ledger_that_nobody_changed(ledger: Ledger) -> None:
+    assert ledger.current("events", HOUR)[0].receipt == RECEIPT_OF_HOUR
+    _known(ledger)
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "events/../../x.parquet"])
+def test_a_file_outside_of_the_lake_is_refused(ledger: Ledger, file: str) -> None:
+    with ledger.transaction():
+        before = ledger.current("events", HOUR)[0]
+        ledger.database.change("update current set file = ?", (file,))
+        with pytest.raises(LakeError, match="names a file outside of the lake"):
+            ledger.current("events", HOUR)
+        ledger.database.change("update current set file = ?", (before.file,))

@@ -9,7 +9,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import LakeError
-from stream_assets.lake.ledger.database import Row, instant, span
+from stream_assets.lake.ledger.database import Row, instant, records, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,11 @@ def current_of(row: Row) -> Current:
     Raises:
         LakeError: terminal; the ledger is damaged.
     """
-    if row["file"].startswith("/") or ".." in row["file"].split("/"):
-        raise LakeError(f"the ledger names a file outside of the lake ({row['file']}): it is damaged, or not of this lake")
-    return Current(
-        row["tbl"], span(row["key_start"], row["key_end"]), row["revision"],
-        Digest.parse(row["digest"]), row["rows"], row["file"], row["inputs_seq"], row["code"],
-        instant(row["committed_at"]), Receipt.from_json(row["receipt"]),
-    )  # fmt: skip
+    with records():
+        current = Current(
+            row["tbl"], span(row["key_start"], row["key_end"]), row["revision"], Digest.parse(row["digest"]), row["rows"],
+            row["file"], row["inputs_seq"], row["code"], instant(row["committed_at"]), Receipt.from_json(row["receipt"]),
+        )  # fmt: skip
+        if current.file.startswith("/") or ".." in current.file.split("/"):
+            raise LakeError(f"the ledger names a file outside of the lake ({current.file}): it is damaged, or of another lake")
+        return current

@@ -218,7 +218,12 @@ class Database:
                 ) from error
             if code in _DAMAGED:
                 raise LakeError(f"the ledger {self.path} is damaged ({error}): {REBUILD}") from error
+            if isinstance(error, sqlite3.OperationalError) and (not code or "JSON" in str(error)):
+                # Text that is none, or JSON that is none: SQLite has read what nobody wrote like this.
+                raise LakeError(f"the ledger {self.path} is damaged ({error}): {REBUILD}") from error
             raise
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{error.object!r} is not text that can be kept: write it in UTF-8") from error
         finally:
             if connection is not None:
                 connection.calls -= 1

@@ -69,7 +69,7 @@ class FileEvents:
     arrival: str | None = None
     lateness: timedelta | Auto = timedelta(minutes=2)
     types: str = ""
-    max_ratio: int = 500
+    max_ratio: int = 250
     max_columns: int = 10_000
 
     def __post_init__(self) -> None:
