@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from stream_assets.errors import printable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from stream_assets.pipeline import Outcome, Pipeline
 
 PREVIEW_ROWS = 5
+PREVIEW_COLUMNS = 50
+LONGEST_CELL = 200
+"""Characters of a value in a preview: it is written into Dagster's event log for every partition."""
 SHOWN = 5
 _ABOUT = {
     "event_id": "Unique in its stream.",
@@ -57,19 +62,25 @@ def _content(path: Path, about: Mapping[str, str]) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
-    first = next(file.iter_batches(batch_size=PREVIEW_ROWS), None)
-    columns = [dg.TableColumn(f.name, str(f.type), about.get(f.name)) for f in file.schema_arrow]
+    shown = file.schema_arrow.names[:PREVIEW_COLUMNS]
+    first = next(file.iter_batches(batch_size=PREVIEW_ROWS, columns=shown), None)
+    columns = [
+        dg.TableColumn(printable(f.name, LONGEST_CELL), printable(str(f.type), LONGEST_CELL), about.get(f.name))
+        for f in file.schema_arrow
+    ]
     content: dict[str, Any] = {}
     if first is not None:
-        records = [dg.TableRecord({k: _plain(v) for k, v in row.items()}) for row in first.to_pylist()]
-        content["preview"] = dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns))
+        records = [
+            dg.TableRecord({printable(k, LONGEST_CELL): _plain(v) for k, v in row.items()}) for row in first.to_pylist()
+        ]
+        content["preview"] = dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns[:PREVIEW_COLUMNS]))
     return content | {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
     if isinstance(value, float):
         return float(f"{value:.12g}")  # 0.1 + 0.2 reads as 0.3
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+    return value if value is None or isinstance(value, (int, bool)) else printable(str(value), LONGEST_CELL)
 
 
 def failed(pipeline: Pipeline, outcomes: Sequence[Outcome]) -> tuple[list[str], str]:

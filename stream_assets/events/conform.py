@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stream_assets.core.window import EPOCH, utc
-from stream_assets.errors import DeclarationError, SourceError
+from stream_assets.errors import DeclarationError, SourceError, printable
 from stream_assets.events import instants, raw
 from stream_assets.events.buffers import offsets_of, plain
 from stream_assets.events.schema import (
@@ -206,7 +206,7 @@ def _verdicts(problems: instants.Problems, name: str, kind: pa.DataType) -> list
         (problems == instants.NULL, f"{name} is null"),
         (problems == instants.NO_ZONE, f"{name} has no time zone"),
         (problems == instants.UNREADABLE, f"{name} cannot be read as an instant"),
-        (problems == instants.NO_TIME, f"{name} is {kind}, not an instant"),
+        (problems == instants.NO_TIME, printable(f"{name} is {kind}, not an instant")),
     ]
 
 

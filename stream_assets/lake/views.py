@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.events.schema import EMPTY
@@ -14,8 +15,6 @@ from stream_assets.lake.store import Lake, LakeFile
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
-
-_FILE = '"stream_assets.file"'
 
 
 def create_view(
@@ -51,15 +50,17 @@ def create_view(
 
 def _select(lake: Lake, grain: Grain, files: Sequence[LakeFile], *, with_start: bool) -> str:
     paths = ", ".join(_text(str(f.path)) for f in files)
-    columns = f"* exclude ({_FILE}), {_key('day', '[0-9-]+')}::date as day"
+    # A column of the files may have any name that can be guessed.
+    file = f"file_{uuid4().hex}"
+    columns = f"* exclude ({file}), {_key(file, 'day', '[0-9-]+')}::date as day"
     if grain == "5 min" and with_start:
-        columns += f", timezone('UTC', strptime({_key('window_start', '[0-9TZ]+')}, '%Y%m%dT%H%MZ')) as window_start"
-    return f"select {columns} from read_parquet([{paths}], union_by_name = true, hive_partitioning = false, filename = '{_FILE[1:-1]}')"
+        columns += f", timezone('UTC', strptime({_key(file, 'window_start', '[0-9TZ]+')}, '%Y%m%dT%H%MZ')) as window_start"
+    return f"select {columns} from read_parquet([{paths}], union_by_name = true, hive_partitioning = false, filename = '{file}')"
 
 
-def _key(name: str, value: str) -> str:
+def _key(file: str, name: str, value: str) -> str:
     """Read a key from a file's path: of the last folder, since those above the lake may look like keys too."""
-    return f"regexp_extract({_FILE}, '(?s).*/{name}=({value})/', 1)"
+    return f"regexp_extract({file}, '(?s).*/{name}=({value})/', 1)"
 
 
 def empty_events(lake: Lake, stream: str) -> pa.Schema:

@@ -65,7 +65,7 @@ def zeros(path: Path) -> None:
 
 
 def good_lines_without_end(path: Path) -> None:
-    path.write_bytes(many(line(15), b"{}\n" * 1_000_000, times=20))
+    path.write_bytes(many(line(15), line(16, word="x" * 300) * 10_000, times=20))
 
 
 def a_line_of_a_gigabyte(path: Path) -> None:
@@ -145,7 +145,7 @@ def columns_of_parquet_without_end(path: Path) -> None:
     ("format", "suffix", "make", "said"),
     [
         ("jsonl", ".jsonl.gz", zeros, "has a line of more than 64 MiB: write one object a line"),
-        ("jsonl", ".jsonl.gz", good_lines_without_end, ".* bytes that unfold into more than 33,554,432, 250 times as many"),
+        ("jsonl", ".jsonl.gz", good_lines_without_end, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
         ("jsonl", ".jsonl", a_line_of_a_gigabyte, "has a line of more than 64 MiB: write one object a line"),
         ("jsonl", ".jsonl", keys_without_end, r"has more than 10,000 columns .* say max_columns= in the source"),
         ("jsonl", ".jsonl", fields_without_end, r"has more than 10,000 columns \(20,003 so far\)"),
@@ -154,10 +154,10 @@ def columns_of_parquet_without_end(path: Path) -> None:
         ("csv", ".csv", a_header_of_a_million, "has a header of more than 1 MiB: is it CSV"),
         ("csv", ".csv", a_cell_of_a_gigabyte, "a row has more than 4 MiB; is a quote not closed"),
         ("csv", ".csv", rows_of_too_few_cells, "has more than 1,000 lines that are no rows: is the format right"),
-        ("csv", ".csv.gz", csv_without_end, ".* bytes that unfold into more than 33,554,432, 250 times as many"),
-        ("parquet", ".parquet", long_text_in_every_row, ".* bytes that unfold into more than"),
-        ("parquet", ".parquet", rows_without_end, ".* bytes that unfold into more than 33,554,432, 250 times as many"),
-        ("parquet", ".parquet", a_list_without_end, ".* bytes that unfold into more than 33,554,432, 250 times as many"),
+        ("csv", ".csv.gz", csv_without_end, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
+        ("parquet", ".parquet", long_text_in_every_row, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
+        ("parquet", ".parquet", rows_without_end, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
+        ("parquet", ".parquet", a_list_without_end, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
         ("parquet", ".parquet", columns_of_parquet_without_end, r"has more than 10,000 columns \(20,002 so far\)"),
     ],
 )
@@ -181,7 +181,7 @@ def test_a_bomb_is_named_with_its_limit_in_bounded_memory_and_stops_no_other_win
     facts = json.loads(done.stdout)
     assert len(facts["said"]) == 2
     assert len(set(facts["said"])) == 1
-    with pytest.raises(SourceError, match=f"bomb{suffix} {said}|bomb{suffix}: {said}"):
+    with pytest.raises(SourceError, match=f"bomb{suffix}:? {said}"):
         raise SourceError(facts["said"][0])
     assert facts["later"] == ["e50"]
     assert facts["peak"] < MOST_MEMORY
