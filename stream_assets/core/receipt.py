@@ -157,7 +157,15 @@ class Receipt:
             receipt = cls(**raw)
             receipt.refuse_other_types()
             return receipt
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UsageError, ValueError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            UsageError,
+            ValueError,
+        ) as error:
             raise LakeError(
                 f"the file's receipt cannot be read ({type(error).__name__}): run `stream-assets verify`"
             ) from error

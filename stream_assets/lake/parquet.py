@@ -53,8 +53,7 @@ def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
         return table
     present = set(table.column_names)
     columns: list[Any] = [
-        table.column(f.name).cast(f.type) if f.name in present else pa.nulls(table.num_rows, f.type)
-        for f in schema
+        table.column(f.name).cast(f.type) if f.name in present else pa.nulls(table.num_rows, f.type) for f in schema
     ]
     return pa.table(columns, schema=schema)
 

@@ -44,7 +44,7 @@ def create_view(
         grains[known[file.current.table]].append(file)
     is_mixed = all(grains.values())
     parts = [_select(lake, grain, found, with_start=not is_mixed) for grain, found in grains.items() if found]
-    connection.execute(f'create or replace view {_name(table)} as {" union all by name ".join(parts)}')
+    connection.execute(f"create or replace view {_name(table)} as {' union all by name '.join(parts)}")
     return True
 
 
@@ -54,7 +54,9 @@ def _select(lake: Lake, grain: Grain, files: Sequence[LakeFile], *, with_start: 
     file = f"file_{uuid4().hex}"
     columns = f"* exclude ({file}), {_key(file, 'day', '[0-9-]+')}::date as day"
     if grain == "5 min" and with_start:
-        columns += f", timezone('UTC', strptime({_key(file, 'window_start', '[0-9TZ]+')}, '%Y%m%dT%H%MZ')) as window_start"
+        columns += (
+            f", timezone('UTC', strptime({_key(file, 'window_start', '[0-9TZ]+')}, '%Y%m%dT%H%MZ')) as window_start"
+        )
     return f"select {columns} from read_parquet([{paths}], union_by_name = true, hive_partitioning = false, filename = '{file}')"
 
 

@@ -172,7 +172,9 @@ def _day(text: str | None, stream: str) -> date | None:
     except ValueError:
         raise DeclarationError(f"stream {stream!r}: its end {text!r} is no day: write it like 2014-01-01") from None
     if not 1970 <= day.year <= 9998:
-        raise DeclarationError(f"stream {stream!r}: its end {text!r} is before 1970 or after 9998, where no events can be")
+        raise DeclarationError(
+            f"stream {stream!r}: its end {text!r} is before 1970 or after 9998, where no events can be"
+        )
     return day
 
 

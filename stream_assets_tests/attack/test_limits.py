@@ -145,7 +145,12 @@ def columns_of_parquet_without_end(path: Path) -> None:
     ("format", "suffix", "make", "said"),
     [
         ("jsonl", ".jsonl.gz", zeros, "has a line of more than 64 MiB: write one object a line"),
-        ("jsonl", ".jsonl.gz", good_lines_without_end, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
+        (
+            "jsonl",
+            ".jsonl.gz",
+            good_lines_without_end,
+            ".* bytes that unfold into more than [0-9,]+, 250 times as many",
+        ),
         ("jsonl", ".jsonl", a_line_of_a_gigabyte, "has a line of more than 64 MiB: write one object a line"),
         ("jsonl", ".jsonl", keys_without_end, r"has more than 10,000 columns .* say max_columns= in the source"),
         ("jsonl", ".jsonl", fields_without_end, r"has more than 10,000 columns \(20,003 so far\)"),
@@ -155,7 +160,12 @@ def columns_of_parquet_without_end(path: Path) -> None:
         ("csv", ".csv", a_cell_of_a_gigabyte, "a row has more than 4 MiB; is a quote not closed"),
         ("csv", ".csv", rows_of_too_few_cells, "has more than 1,000 lines that are no rows: is the format right"),
         ("csv", ".csv.gz", csv_without_end, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
-        ("parquet", ".parquet", long_text_in_every_row, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
+        (
+            "parquet",
+            ".parquet",
+            long_text_in_every_row,
+            ".* bytes that unfold into more than [0-9,]+, 250 times as many",
+        ),
         ("parquet", ".parquet", rows_without_end, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
         ("parquet", ".parquet", a_list_without_end, ".* bytes that unfold into more than [0-9,]+, 250 times as many"),
         ("parquet", ".parquet", columns_of_parquet_without_end, r"has more than 10,000 columns \(20,002 so far\)"),

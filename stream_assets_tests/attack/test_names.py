@@ -67,7 +67,22 @@ def test_names_of_files_are_no_paths_and_no_commands(tmp_path: Path, name: str) 
     assert {path.name for path in tmp_path.iterdir()} == {"consumers", "landing", "lake"}
 
 
-COLUMNS = ['a"b', "a'b", "a b", "x; drop view events; --", "[31m", "../../up", "select", "filename", "stream_assets.file", "é", "🚚", "<b>", "%s", "{0}"]
+COLUMNS = [
+    'a"b',
+    "a'b",
+    "a b",
+    "x; drop view events; --",
+    "[31m",
+    "../../up",
+    "select",
+    "filename",
+    "stream_assets.file",
+    "é",
+    "🚚",
+    "<b>",
+    "%s",
+    "{0}",
+]
 
 
 def test_columns_of_any_name_are_quoted_wherever_sql_is_made(tmp_path: Path) -> None:
@@ -112,7 +127,17 @@ def test_the_hint_that_removes_a_file_removes_no_other(tmp_path: Path) -> None:
     assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.parametrize("key", ["../../x", "/etc", "2026-03-10/../..", "2026-03-10T00:05\0", "'; drop table current; --", "２０２６-03-10"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../../x",
+        "/etc",
+        "2026-03-10/../..",
+        "2026-03-10T00:05\0",
+        "'; drop table current; --",
+        "\uff12\uff10\uff12\uff16-03-10",
+    ],
+)
 def test_a_key_that_is_none_reaches_no_path_and_no_sql(tmp_path: Path, key: str) -> None:
     with pytest.raises(UsageError, match="no partition key"):
         Calendar().parse_key(key, "day")

@@ -37,7 +37,10 @@ def test_arguments(filled: Shell, command: str, arguments: list[str]) -> None:
 
 
 @inputs(60)
-@given(st.sampled_from(["ZONE", "START", "END", "SOURCE", "LAKE", "TIMEZONE"]), mutated_text("2026-03-10", "synthetic:?rate=1", "UTC"))
+@given(
+    st.sampled_from(["ZONE", "START", "END", "SOURCE", "LAKE", "TIMEZONE"]),
+    mutated_text("2026-03-10", "synthetic:?rate=1", "UTC"),
+)
 def test_environment(filled: Shell, variable: str, value: str) -> None:
     if variable == "LAKE":
         value = str(filled.folder / "lakes" / value.replace("/", "_"))

@@ -136,7 +136,7 @@ def _known(ledger: Ledger) -> None:
     assert list(state.facts_since(0))
 
 
-@inputs()
+@inputs(150)
 @given(st.sampled_from(COLUMNS), st.one_of(ANY_TEXT, JSON.map(json.dumps), st.binary(max_size=8), st.integers(-9, 9)))
 def test_records_of_the_ledger(ledger: Ledger, column: tuple[str, str], value: object) -> None:
     table, name = column

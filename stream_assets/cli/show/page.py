@@ -64,7 +64,9 @@ class Terminal:
 
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for index, header in enumerate(headers):
-            table.add_column(Text(cell(header)), justify="right" if is_numeric(rows, index) else "left", overflow="fold")
+            table.add_column(
+                Text(cell(header)), justify="right" if is_numeric(rows, index) else "left", overflow="fold"
+            )
         for row in rows:
             table.add_row(*(Text(cell(value)) for value in row))
         self._console.print(table, soft_wrap=False)

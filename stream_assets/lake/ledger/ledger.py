@@ -375,10 +375,7 @@ class Ledger:
             "select seq, touched from publication where tbl = ? and seq > ? and touched != '[]' order by seq",
             (table, seq),
         )
-        return [
-            (row["seq"], _touched(row["touched"]))
-            for row in rows
-        ]
+        return [(row["seq"], _touched(row["touched"])) for row in rows]
 
 
 def _touched(value: str) -> Intervals:

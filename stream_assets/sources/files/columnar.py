@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -128,7 +128,10 @@ def _opened(file: Found, as_dictionary: list[str] | None = None) -> pq.ParquetFi
         raw = stack.enter_context(inside(file))
         # Arrow reads a path without taking Python's lock; this one is the very file that was checked.
         return pq.ParquetFile(
-            f"/proc/self/fd/{raw.fileno()}", pre_buffer=False, page_checksum_verification=True, read_dictionary=as_dictionary
+            f"/proc/self/fd/{raw.fileno()}",
+            pre_buffer=False,
+            page_checksum_verification=True,
+            read_dictionary=as_dictionary,
         )
 
 
@@ -152,11 +155,12 @@ def _longest(parquet: pq.ParquetFile, group: int, path: str) -> int:
     Arrow takes over the whole dictionary with the first row. What is in no dictionary stands in the file for every row.
     """
     for batch in parquet.iter_batches(1, row_groups=[group], columns=[path]):
-        column: Any = batch.column(0)
+        column = cast("Any", batch).column(0)
         while pa.types.is_nested(column.type):
             column = column.field(0) if pa.types.is_struct(column.type) else column.values
         if pa.types.is_dictionary(column.type) and len(column.dictionary):
-            return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+            compute: Any = pc
+            return int(compute.max(compute.binary_length(column.dictionary)).as_py() or 0)
         return 0
     return 0
 

@@ -46,9 +46,7 @@ def reader_of(source: FileEvents, *, within: TimeWindow | None = None, now: date
     if source.format == "jsonl":
         return JsonLines(source.id, times, source.max_ratio)
     if source.format == "csv":
-        return Delimited(
-            [source.id, *times], times[:1], source.column_types(), source.max_ratio, source.max_columns
-        )
+        return Delimited([source.id, *times], times[:1], source.column_types(), source.max_ratio, source.max_columns)
     return Columnar(source.time, times[:1], source.max_ratio, source.max_columns, within, now + AHEAD)
 
 
