@@ -153,6 +153,7 @@ def test_two_consumers_of_one_name(small: Shell) -> None:
         pytest.param({"STREAM_ASSETS_CONSUMERS": "no_such_module"}, WRONG_USE, "the consumers in 'no_such_module' cannot be loaded", id="module"),
         pytest.param({"STREAM_ASSETS_LAKE": "/proc/lake"}, FAILED, "/proc/lake", id="lake not writable"),
         pytest.param({"STREAM_ASSETS_LAKE": "/etc/hostname/lake"}, FAILED, "/etc/hostname/lake", id="lake below a file"),
+        pytest.param({"STREAM_ASSETS_END": "0001-01-01"}, WRONG_USE, "its end '0001-01-01' is before 1970", id="end of no events"),
         pytest.param({"STREAM_ASSETS_END": "soon"}, WRONG_USE, "its end 'soon' is no day", id="end"),
         pytest.param({"STREAM_ASSETS_END": "2026-03-01"}, WRONG_USE, "stream 'events' ends on 2026-03-01, and the lake", id="end before start"),
         pytest.param({"STREAM_ASSETS_START": "soon"}, WRONG_USE, "the lake's start (STREAM_ASSETS_START): 'soon' is no instant", id="start"),
