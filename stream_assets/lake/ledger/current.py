@@ -40,5 +40,7 @@ def current_of(row: Row) -> Current:
             row["file"], row["inputs_seq"], row["code"], instant(row["committed_at"]), Receipt.from_json(row["receipt"]),
         )  # fmt: skip
         if current.file.startswith("/") or ".." in current.file.split("/"):
-            raise LakeError(f"the ledger names a file outside of the lake ({current.file}): it is damaged, or of another lake")
+            raise LakeError(
+                f"the ledger names a file outside of the lake ({current.file}): it is damaged, or of another lake"
+            )
         return current
