@@ -42,15 +42,12 @@ class Ingest:
             self._looked_at = site.ledger.mark()
             self._reopened = site.ledger.reopened().get(stream.name, ())
         self._made: dict[TimeWindow, Outcome] = {}
-        self._moves = Moves(site, stream, self.reopened & self._there())
+        self._moves = Moves(site, stream, self.reopened)
 
     @property
     def reopened(self) -> Intervals:
         """Event time that the source has named as touched, and that nothing has read since."""
         return Intervals.union_of(r.span for r in self._reopened)
-
-    def _there(self) -> Intervals:
-        return self._site.ledger.coverage(self._stream.name) | self._site.ledger.coverage(self._stream.daily)
 
     # Windows of the open day.
 
@@ -128,7 +125,7 @@ class Ingest:
 
     def _refuse_loss(self, content: WindowContent) -> None:
         if not self._running.accepts_loss:
-            refuse_loss(self._site, self._stream, content, self.reopened & self._there())
+            refuse_loss(self._site, self._stream, content, self.reopened)
 
     def _why(self, span: TimeWindow, current: Current | None) -> str:
         """Return why a partition is made: it was reopened, or what is said of the whole run."""

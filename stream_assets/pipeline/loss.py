@@ -22,7 +22,8 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
 
     Args:
         content: what the source gave for the window.
-        named: windows that the source itself has named as touched: an event that is in one of them now has moved.
+        named: windows that the source itself has named as touched: an event that is in one of them now has moved, where
+            the lake has that window.
 
     Raises:
         SourceError: terminal; how many events are gone, and what to do.
@@ -34,7 +35,7 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
         return  # its file is gone or damaged: nothing is left there that could be lost
     lost = _lacking(had, [content.table])
     if lost:
-        others = named - Intervals.of(window)
+        others = in_lake(site, stream, named) - Intervals.of(window)
         lost = _lacking(pa.table({EVENT_ID: lost}), [_ids(site, stream, span) for span in others])
     if lost:
         raise SourceError(
@@ -42,6 +43,11 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
             f"lake has (such as {lost[0]}), so nothing was replaced. If they are meant to go, say so: "
             f"`stream-assets materialize {stream.name} --accept-loss` for that range, or `{stream.daily}` for its day"
         )
+
+
+def in_lake(site: Site, stream: StreamSpec, spans: Intervals) -> Intervals:
+    """Return the part of `spans` that the lake has, as windows or as days."""
+    return spans & (site.ledger.coverage(stream.name) | site.ledger.coverage(stream.daily))
 
 
 def _lacking(had: pa.Table, now: list[pa.Table]) -> list[Any]:

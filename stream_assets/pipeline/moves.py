@@ -17,6 +17,7 @@ from stream_assets.events.hashing import hash_events
 from stream_assets.events.mixing import Words
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
+from stream_assets.pipeline.loss import in_lake
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.site import Site
 
@@ -30,7 +31,11 @@ class Moves:
     def __init__(self, site: Site, stream: StreamSpec, named: Intervals) -> None:
         self._site = site
         self._stream = stream
-        self._named = named
+        self._reopened = named
+
+    @cached_property
+    def _named(self) -> Intervals:
+        return in_lake(self._site, self._stream, self._reopened)
 
     def of(self, content: WindowContent) -> Intervals:
         """Return the other named windows that an event of this one has come from, or has gone to."""
