@@ -42,7 +42,8 @@ def filled(world, *windows, now="2026-03-12 00:47"):
     for n, at in enumerate(windows):
         w.shop.add(instant(w, at), instant(w, at), id=f"moving-{n}")
     w.run()
-    return w.at("01:01")
+    w.live("01:01", every="1 hour")
+    return w
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,6 @@ def filled(world, *windows, now="2026-03-12 00:47"):
 def test_a_named_move_is_one_commit(world, start, end):
     # Some windows of the closed day have files of their own, too.
     w = filled(world, start, now="2026-03-12 00:02" if start == OPEN else "2026-03-12 00:47")
-    w.live("01:01", every="1 hour")
     w.shop.move("moving-0", instant(w, end), at=w.instant("01:02"))
     with watched(w, "moving-0"):
         w.live("03:01", every="30 min")
