@@ -273,8 +273,10 @@ class Pipeline:
 
     def _record_failures(self, target: Table, outcomes: list[Outcome], state: LedgerState) -> None:
         """Remember what is to be tried again: not what somebody else has sealed meanwhile, since nobody would try it."""
-        known = self.state().table(target.name)
-        sealed = known.coverage - Intervals.union_of(r.span for r in known.reopened) - known.outdated
+        now = self.state()
+        reopened = Rule(self.declarations, now, self.calendar, self.clock.now()).reopened(target)
+        known = now.table(target.name)
+        sealed = known.coverage - Intervals.union_of(r.span for r in reopened) - known.outdated
         code = target.consumer.code if target.consumer else ""
         upto = None
         if target.consumer:
