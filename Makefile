@@ -17,7 +17,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev run test test-long fuzz soak chaos check format flights bench wheel clean clean-data
+.PHONY: help dev run test test-long fuzz soak chaos mutants check format flights bench wheel clean clean-data
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -59,6 +59,9 @@ soak: $(READY) ## watch the real daemon for SOAK_MINUTES (20): promises, late ev
 
 chaos: $(READY) ## kill, stop, fill up and mislead 20 writers for CHAOS_MINUTES (10) while readers poll; CHAOS_SEED= repeats
 	@$(BIN)/python -m stream_assets_tests.chaos --minutes $${CHAOS_MINUTES:-10} $${CHAOS_SEED:+--seed $$CHAOS_SEED}
+
+mutants: $(READY) ## break the code on purpose, one promise at a time: each variant must be caught
+	@$(BIN)/python -m stream_assets_tests.mutants
 
 check: $(READY) ## lint, format, types and import layers
 	@$(BIN)/ruff check

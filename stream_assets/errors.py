@@ -6,6 +6,7 @@
     │   │   └── SourceIncomplete      a part of the source is in the middle of a write; other ranges can be read
     │   ├── SourceBusy            all reader places of a source are taken
     │   ├── LakeUnavailable       the lake cannot be written or read now: a full disk, a ledger that stays locked
+    │   ├── OutOfMemory           the process has no memory left for it; less at once may do
     │   └── Conflict              another writer published the partition first
     └── TerminalError         the same call fails again until somebody changes something
         ├── DeclarationError      a stream, consumer or project is declared wrongly
@@ -69,6 +70,10 @@ class SourceBusy(TransientError):
 
 class LakeUnavailable(TransientError):
     """The lake cannot be used now: its disk is full, or its ledger stayed locked."""
+
+
+class OutOfMemory(TransientError):
+    """The process has no memory left: with more of it, beside fewer others, or for a shorter range the call may succeed."""
 
 
 class Conflict(TransientError):

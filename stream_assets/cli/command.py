@@ -41,6 +41,9 @@ class Command(click.Command):
                 raise
             where = f" ({error.filename})" if error.filename else ""
             _end(session, error, FOUND, f"the system refused: {error.strerror}{where}", debug=debug)
+        except MemoryError as error:
+            said = "memory ran out: nothing is half done. Give the process more memory, or ask for a shorter range"
+            _end(session, error, FOUND, said, debug=debug)
         except sqlite3.Error as error:
             said = f"the ledger could not be used ({error}): is the disk full, or the lake read-only?"
             _end(session, error, FOUND, said, debug=debug)

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import shutil
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -15,7 +18,7 @@ from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import LakeError
 from stream_assets.events.conform import reasons
-from stream_assets.lake.disk import lake_errors, take_name
+from stream_assets.lake.disk import hold, lake_errors, take_name
 from stream_assets.lake.founding import Foundation
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import fit, read_receipt, unified
@@ -165,16 +168,23 @@ class Lake(Foundation):
                 yield fact, waiting.slice(0, fact.rows)
                 waiting = waiting.slice(fact.rows)
 
-    def staging(self) -> Path:
-        """Return the folder for what is not published, which is there.
+    @contextmanager
+    def scratch(self) -> Generator[Path]:
+        """Give a folder in staging for what is not published; no sweep takes it while it is in use.
 
         Raises:
             LakeUnavailable: transient; the disk is full.
             LakeError: terminal; the lake cannot be written.
         """
-        with lake_errors(self.layout.staging):
-            self.layout.staging.mkdir(exist_ok=True)
-        return self.layout.staging
+        folder = self.layout.staging / uuid4().hex
+        with lake_errors(folder):
+            folder.mkdir(parents=True)
+            descriptor = hold(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
 
     def keep_rejected(self, stream: str, window: TimeWindow, rows: pa.Table) -> None:
         """Keep the rows of one window that could not become events, in the place of those kept before.

@@ -22,6 +22,8 @@ def source_errors(stream: str, source: Source, what: object) -> Iterator[None]:
     """
     try:
         yield
+    except MemoryError:
+        raise
     except StreamAssetsError as error:
         secrets = secrets_of(source)
         if not secrets:

@@ -23,7 +23,6 @@ from stream_assets.errors import (
     LakeError,
     NotReady,
     StreamAssetsError,
-    TerminalError,
     TransientError,
     UsageError,
 )
@@ -36,7 +35,7 @@ from stream_assets.pipeline.forms import changed, from_result, kept
 from stream_assets.pipeline.inputs import Inputs, fingerprint
 from stream_assets.pipeline.outcome import Outcome, Progress
 from stream_assets.pipeline.running import Running
-from stream_assets.pipeline.site import Site
+from stream_assets.pipeline.site import PARTS, Site
 
 PARTITIONS_A_READ = 48
 """Windows whose events are read together and then cut: four hours at once instead of 48 small reads."""
@@ -113,11 +112,11 @@ class Consume:
         hull = TimeWindow(partitions[0].start, partitions[-1].end)
         try:
             return self._site.planned_again(self._consumer.name, hull, lambda: self._publish(partitions, upto))
-        except TransientError as error:
-            return [self._failed(partition, error) for partition in partitions]
-        except TerminalError as error:
+        except PARTS as error:
             if len(partitions) == 1:
                 return [self._failed(partitions[0], error)]
+        except TransientError as error:
+            return [self._failed(partition, error) for partition in partitions]
         middle = len(partitions) // 2
         return [o for half in (partitions[:middle], partitions[middle:]) for o in self._together(half, upto)]
 
@@ -151,6 +150,8 @@ class Consume:
                 self._table.grain, made.table.schema, [made.table], lambda: made.receipt,
                 touched=lambda said: self._touched(made.current, said), read_at=read_at, inputs=self._tables(made.read),
             )  # fmt: skip
+        except pa.ArrowMemoryError:
+            raise
         except pa.ArrowException as error:
             where = self._where(made.receipt.span)
             raise ConsumerError(f"{where}: Parquet cannot hold what it returned: {error}") from error
@@ -258,6 +259,8 @@ class Consume:
     def _digest(self, table: pa.Table, partition: TimeWindow) -> Digest:
         try:
             return digest(table, skip=())
+        except pa.ArrowMemoryError:
+            raise
         except (pa.ArrowException, TypeError) as error:
             where = self._where(partition)
             raise ConsumerError(f"{where}: it returned values of a type that the lake cannot keep: {error}") from error
@@ -270,7 +273,7 @@ class Consume:
         try:
             result = consumer.function(**arguments)
             table = from_result(result, where)
-        except StreamAssetsError:
+        except (StreamAssetsError, MemoryError):
             raise
         except Exception as error:
             raise ConsumerError(

@@ -12,7 +12,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import GRID, TimeWindow
-from stream_assets.errors import SourceIncomplete, StreamAssetsError, TerminalError, TransientError
+from stream_assets.errors import StreamAssetsError, TransientError
 from stream_assets.events.schema import ARRIVAL_TIME
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.publish import Publisher
@@ -23,7 +23,7 @@ from stream_assets.pipeline.moves import Moves
 from stream_assets.pipeline.outcome import Outcome, Progress, State
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.running import Running
-from stream_assets.pipeline.site import Site
+from stream_assets.pipeline.site import PARTS, Site
 
 WINDOWS_A_COMMIT = 48
 """Windows published in one ledger transaction: measured, one sync for many files costs least."""
@@ -285,7 +285,7 @@ class Ingest:
     def _healed(self, day: TimeWindow, spans: Intervals, errors: list[StreamAssetsError]) -> list[Outcome]:
         try:
             return self._site.planned_again(self._stream.daily, day, lambda: self._heal(day, spans))
-        except (TerminalError, SourceIncomplete) as error:
+        except PARTS as error:
             windows = [window for span in spans for window in span.windows()]
             if len(windows) < 2:
                 errors.append(error)
@@ -348,7 +348,7 @@ class Ingest:
     ) -> list[Outcome]:
         try:
             return self._site.planned_again(table, span, lambda: publish(span))
-        except (TerminalError, SourceIncomplete) as error:
+        except PARTS as error:
             parts = halves(span)
             if parts is None:
                 return self._failed(span, table, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pyarrow as pa
 
@@ -36,9 +37,13 @@ class Read:
         self.at = site.clock.now()
         self.mark = site.ledger.mark()
         self._source = site.sources[stream.name]
-        staging = site.lake.staging()
-        self._events = Router(span, spill_dir=staging, schema=self._schema_of_nothing())
-        self._rejected = Router(span, spill_dir=staging, budget_bytes=REJECTED_BYTES, schema=REJECTED)
+        nothing = self._schema_of_nothing()
+        self._open = ExitStack()
+        scratch = self._open.enter_context(site.lake.scratch())
+        self._events = self._open.enter_context(Router(span, spill_dir=scratch, schema=nothing))
+        self._rejected = self._open.enter_context(
+            Router(span, spill_dir=scratch, budget_bytes=REJECTED_BYTES, schema=REJECTED)
+        )
 
     def __enter__(self) -> Read:
         try:
@@ -46,16 +51,12 @@ class Read:
                 for batch in self._batches():
                     self._take(batch)
         except BaseException:
-            self._close()
+            self._open.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        self._events.close()
-        self._rejected.close()
+        self._open.close()
 
     def _schema_of_nothing(self) -> pa.Schema | None:
         """Return the columns of an empty answer, where the source knows them."""

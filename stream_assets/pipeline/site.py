@@ -24,7 +24,7 @@ from tenacity import (
 from stream_assets.core.clock import Clock
 from stream_assets.core.declaration import Declarations
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import Conflict, SourceBusy, TransientError
+from stream_assets.errors import Conflict, OutOfMemory, SourceBusy, SourceIncomplete, TerminalError, TransientError
 from stream_assets.lake.ledger import FileRecord, Ledger, SourceRecords
 from stream_assets.lake.store import Lake
 from stream_assets.sources.protocol import FileFact, FileVersion, Source
@@ -32,6 +32,9 @@ from stream_assets.sources.protocol import FileFact, FileVersion, Source
 SIGN_OF_LIFE = timedelta(seconds=20)
 READER_LEASE = timedelta(minutes=1)
 READER_PATIENCE = timedelta(minutes=10)
+
+PARTS = (TerminalError, SourceIncomplete, OutOfMemory)
+"""Failures of a range that may be those of a part of it: halves are tried, until what fails stands alone."""
 
 T = TypeVar("T")
 
@@ -59,6 +62,7 @@ class Site:
 
         Raises:
             Conflict: transient; others were faster three times in a row.
+            OutOfMemory: transient; nothing was published of what did not fit.
         """
 
         def adopt(_: RetryCallState) -> None:
@@ -66,9 +70,15 @@ class Site:
             for partition in self.lake.calendar.partitions(span, grain):
                 self.lake.roll_forward(table, grain, partition)
 
-        return Retrying(
-            retry=retry_if_exception_type(Conflict), stop=stop_after_attempt(3), reraise=True, before_sleep=adopt
-        )(publish)
+        try:
+            return Retrying(
+                retry=retry_if_exception_type(Conflict), stop=stop_after_attempt(3), reraise=True, before_sleep=adopt
+            )(publish)
+        except MemoryError as error:
+            raise OutOfMemory(
+                f"{table} {span}: memory ran out, so it stays as it was: give the process more memory, or let fewer run at "
+                "once; it is tried again"
+            ) from error
 
     @contextmanager
     def reading(self, stream: str, *, is_live: bool = False) -> Iterator[None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+import pytest
+
 from stream_assets_tests.cli.conftest import Shell
 
 RAISES = """
@@ -14,6 +16,19 @@ from stream_assets import consumer
 def orders(events):
     raise ValueError("no such luck")
 """
+
+
+def test_a_command_that_has_no_memory_left_says_what_to_do(small: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("stream_assets.pipeline.pipeline.Pipeline.plan", full)
+    answer = small("plan")
+    assert answer.code == 1
+    assert (
+        answer.err
+        == "Error: memory ran out: nothing is half done. Give the process more memory, or ask for a shorter range\n"
+    )
 
 
 def test_plan_says_what_is_due_and_runs_nothing(shell: Shell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,12 +67,17 @@ def test_a_sweep_leaves_alone_what_somebody_holds_or_still_writes(lake: Lake) ->
         stage(lake, publisher, "events", WINDOWS[0], [events(WINDOWS[0])])
         assert run(lambda: _assert_swept(lake, tomorrow, 0)) == 0
         publisher.commit()
-    # The rows that a router put aside: their folder is old, their file grows.
+    with lake.scratch() as folder:
+        (folder / "0.arrow").write_bytes(b"rows")
+        assert run(lambda: _assert_swept(lake, tomorrow, 0)) == 0
+        assert (folder / "0.arrow").exists()
+    # What nobody holds, in an old folder whose file grows; also where the clock was set back.
     spilled = lake.layout.staging / "route-x"
     spilled.mkdir()
     (spilled / "0.arrow").write_bytes(b"rows")
     os.utime(spilled, (0, 0))
     assert sweep(lake.layout, lake_clock(spilled / "0.arrow")) == 0
+    assert sweep(lake.layout, lake_clock(spilled / "0.arrow") - timedelta(hours=1)) == 0
     assert sweep(lake.layout, tomorrow) == 1
     assert ids(lake.read("events", DAY)) == ids(events(WINDOWS[0]))
 
@@ -81,7 +86,7 @@ def _assert_swept(lake: Lake, now: object, count: int) -> None:
     assert sweep(lake.layout, now) == count
 
 
-def lake_clock(path: Path) -> object:
+def lake_clock(path: Path) -> datetime:
     return NOW.fromtimestamp(path.stat().st_mtime + 60, NOW.tzinfo)
 
 

@@ -1,11 +1,108 @@
-"""A machine's clock that was wrong and is set right: what was planned by the one is done by the other."""
+"""A machine's clock that was wrong and is set right: nothing is doubled or lost, and nothing waits until it has caught up."""
+
 
 from datetime import timedelta
 
-from stream_assets_tests.scenarios.buyers import dashboard
+import pytest
 
+from stream_assets.errors import SourceUnavailable
+from stream_assets.pipeline.verify import verify
+from stream_assets_tests.scenarios.buyers import dashboard
+from stream_assets_tests.scenarios.world import World
+
+SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 
+
+@pytest.fixture
+def w(world):
+    made = world(dashboard, now="2026-03-10 04:17", start="2026-03-10")
+    made.run()
+    return made
+
+
+def set_back(w: World) -> None:
+    w.clock.set(w.now - HOUR)
+
+
+def assert_whole(w: World) -> None:
+    ids = w.ids()
+    assert len(ids) == len(set(ids))
+    assert w.pipeline.lake.ledger.reopened() == {}
+    span = w.pipeline.range("events", "2026-03-10", "2026-03-10T04:15")
+    assert verify(w.pipeline.site, list(w.pipeline.declarations.tables), span).differences == []
+
+
+def test_watermark_and_what_is_sealed_stay(w):
+    before = w.coverage("events"), w.revisions("events"), w.pipeline.lake.ledger.sources.watermarks()
+    set_back(w)
+    assert w.run() == []
+    assert (w.coverage("events"), w.revisions("events"), w.pipeline.lake.ledger.sources.watermarks()) == before
+    assert w.live("04:24")
+    assert_whole(w)
+
+
+def test_what_was_reopened_before_is_settled_after(w):
+    """Else it would be read again in every round until the clock had caught up."""
+    w.shop.add(w.instant("2026-03-10 04:02"), w.now + SECOND, id="late")
+    w.clock.advance(2 * SECOND)
+    w.pipeline.observe()
+    set_back(w)
+    w.by_hand("events", "2026-03-10T04:00")
+    assert w.pipeline.lake.ledger.reopened().get("events", ()) == ()
+    assert w.ids().count("late") == 1
+
+
+def test_what_arrives_after_is_not_settled_by_a_read_from_before(w):
+    def jump_and_arrive():
+        set_back(w)
+        w.pipeline.observe()
+        w.shop.add(w.instant("2026-03-10 02:02"), w.now + SECOND, id="late")
+        w.clock.advance(2 * SECOND)
+        w.pipeline.observe()
+
+    w.shop.add(w.instant("2026-03-10 02:03"), w.now, id="seen")
+    with w.before_commit("events", jump_and_arrive):
+        w.by_hand("events", "2026-03-10T02:00")
+    assert "late" not in w.ids()
+    w.live("04:31")
+    assert w.ids().count("late") == w.ids().count("seen") == 1
+    assert_whole(w)
+
+
+def test_work_that_died_before_is_free_at_once(w):
+    w.at("04:20").clock.advance(36 * SECOND)
+    w.pipeline.request("every_5_min")
+    assert w.pipeline.lake.ledger.work.in_flight(w.now)
+    set_back(w)
+    assert w.pipeline.lake.ledger.work.in_flight(w.now) == ()
+    assert w.run()
+    assert "2026-03-10T04:15+0000" in w.receipts("events")
+
+
+def test_a_wait_from_before_ends(w, monkeypatch):
+    w.at("04:20").clock.advance(36 * SECOND)
+
+    def away(*_, **__):
+        raise SourceUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(w.shop, "read", away)
+        w.tick("every_5_min")
+    assert w.failures("events") == ["away"]
+    set_back(w)
+    w.run()
+    assert w.failures("events") == []
+    assert "2026-03-10T04:15+0000" in w.receipts("events")
+
+
+def test_places_of_readers_from_before_are_free(w):
+    work = w.pipeline.lake.ledger.work
+    minute = timedelta(minutes=1)
+    assert work.take_place("events", 1, w.now, minute)
+    assert work.take_place("events", 1, w.now, minute) is None
+    set_back(w)
+    assert work.take_place("events", 1, w.now, minute)
 
 def test_work_behind_a_midnight_that_the_clock_was_set_back_before_is_done(world):
     w = world(dashboard, now="2026-03-10 23:40", start="2026-03-10")

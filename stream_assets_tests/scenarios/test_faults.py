@@ -92,6 +92,13 @@ def test_killed_at_a_step(world: Callable[..., World], story: Callable[..., Tria
     assert ends == {DIED: few[story]}
 
 
+def test_a_look_is_killed_at_each_of_its_own_steps(world: Callable[..., World]) -> None:
+    """A crash between the reopened windows and the cursor repeats them, and never skips one."""
+    trial = looking(world)
+    steps = [step for step in trial.steps if step.startswith("pipeline/observe.py") and step.endswith("#1")]
+    assert {trial.killed_at(step) for step in steps} == {DIED}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("story", STORIES)
 def test_killed_at_every_step(world: Callable[..., World], story: Callable[..., Trial]) -> None:

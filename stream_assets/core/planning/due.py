@@ -180,7 +180,8 @@ class Rule:
         return self._whole(table, Intervals.union_of(spans))
 
     def _blocks(self, failure: Failure, table: Table, new: Intervals) -> bool:
-        if failure.next_try_at is not None and self.now >= failure.next_try_at:
+        # A failure of the future was met before the clock was set back, and so was its wait.
+        if failure.next_try_at is not None and not failure.at <= self.now < failure.next_try_at:
             return False
         if failure.code != (table.consumer.code if table.consumer else ""):
             return False

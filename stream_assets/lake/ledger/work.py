@@ -22,6 +22,14 @@ AWAKE = timedelta(minutes=10)
 """An automation that looked less than this long ago has been awake all the while."""
 
 
+_LIVES = "lease_expires_at > ? and lease_expires_at <= ?"
+"""A lease that ends later than any can was given before the clock was set back: whoever lives renews it."""
+
+
+def _lives(now: datetime) -> tuple[str, str]:
+    return text(now), text(now + REQUESTED)
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A claim on work: alive while it is renewed."""
@@ -52,7 +60,8 @@ class Claim:
 
     def is_lost(self, now: datetime) -> bool:
         """Whether its process is gone: what it did not do is planned again."""
-        return self.lease_expires_at is not None and self.lease_expires_at <= now
+        ends = self.lease_expires_at
+        return ends is not None and not now < ends <= now + REQUESTED
 
 
 class WorkRecords:
@@ -115,9 +124,7 @@ class WorkRecords:
 
     def waiting(self, now: datetime) -> tuple[int, ...]:
         """Return the ids of work in flight that nobody is doing: asked for, or between two of its tables."""
-        rows = self._database.rows(
-            "select id from work where state = 'requested' and lease_expires_at > ?", (text(now),)
-        )
+        rows = self._database.rows(f"select id from work where state = 'requested' and {_LIVES}", _lives(now))
         return tuple(row["id"] for row in rows)
 
     def keep(self, id: int, now: datetime) -> None:
@@ -164,13 +171,13 @@ class WorkRecords:
 
     def is_in_flight(self, id: int, now: datetime) -> bool:
         """Whether the work with this id holds a living lease."""
-        row = self._database.row("select 1 from work where id = ? and lease_expires_at > ?", (id, text(now)))
+        row = self._database.row(f"select 1 from work where id = ? and {_LIVES}", (id, *_lives(now)))
         return row is not None
 
     def in_flight(self, now: datetime) -> tuple[InFlight, ...]:
         """Return all work with a living lease."""
         rows = self._database.rows(
-            "select * from work where state in ('requested', 'running') and lease_expires_at > ?", (text(now),)
+            f"select * from work where state in ('requested', 'running') and {_LIVES}", _lives(now)
         )
         return tuple(InFlight(tuple(names(r["remaining"])), _span(r), bool(r["is_catch_up"])) for r in rows)
 
@@ -272,7 +279,8 @@ class WorkRecords:
     def take_place(self, stream: str, places: int, now: datetime, lease: timedelta) -> str | None:
         """Take one of the places of those who read a source at once; None while all are taken."""
         with self._database.transaction():
-            self._database.change("delete from reader where expires_at <= ?", (text(now),))
+            dead = (text(now), text(now + max(lease, REQUESTED)))
+            self._database.change("delete from reader where expires_at <= ? or expires_at > ?", dead)
             row = self._database.row("select count(*) as n from reader where stream = ?", (stream,))
             if row and row["n"] >= places:
                 return None
