@@ -44,6 +44,14 @@ def test_one_publisher_publishes_again_and_again(lake: Lake) -> None:
     assert {i[0] for i in ids(lake.read("events", DAY))} == {"b"}
 
 
+def test_a_file_name_is_never_used_twice(lake: Lake) -> None:
+    """Not even where the content is what it was before: a reader may have the older file half open."""
+    for mark in "aba":
+        publish(lake, "events", (WINDOWS[0], events(WINDOWS[0], mark=mark)))
+    names = {path.name for path in lake.layout.root.rglob("part-*.parquet")}
+    assert len(names) == 3
+
+
 def test_what_was_replaced_stays_readable_for_an_hour(lake: Lake) -> None:
     publish(lake, "events", (WINDOWS[0], events(WINDOWS[0])))
     (old,) = lake.files("events", DAY)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import resource
@@ -17,9 +16,12 @@ import pytest
 
 from stream_assets.errors import DeclarationError, LakeError, LakeUnavailable
 from stream_assets.events.schema import REJECTED
+from stream_assets.lake import publish as publishing
+from stream_assets.lake.disk import exchange
 from stream_assets.lake.store import Lake
 from stream_assets.testing.partitions import DAY, NOW, WINDOWS, events, ids, publish, stage
 from stream_assets_tests.lake.conftest import lake_in
+from stream_assets_tests.lake.disks import filled, mounted
 from stream_assets_tests.lake.processes import run
 
 NOBODY = 65534
@@ -122,16 +124,8 @@ def test_a_start_that_is_no_day(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB; where that cannot be mounted, the tests are skipped."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"size=4m") != 0:
-        pytest.skip(
-            f"a small disk cannot be mounted ({os.strerror(ctypes.get_errno())}); a limit on file size is tested instead"
-        )
-    yield folder
-    libc.umount2(os.fsencode(folder), 2)
+    with mounted(tmp_path / "small", 4) as folder:
+        yield folder
 
 
 def noise(count: int) -> pa.Table:
@@ -154,21 +148,18 @@ def test_a_disk_that_fills_at_the_ledgers_commit(small_disk: Path) -> None:
     """The partitions have been exchanged by then, and are exchanged back."""
     lake = lake_in(small_disk)
     publish(lake, "events", (WINDOWS[0], events(WINDOWS[0])))
-    ballast = small_disk / "ballast"
     failed = 0
     for room in range(0, 200_000, 8192):
         with lake.publisher() as publisher:
             for window in WINDOWS[:20]:
                 stage(lake, publisher, "events", window, [events(window, mark="b")])
             (lake.layout.root / "events" / "day=2026-03-01").mkdir(exist_ok=True)
-            fill(small_disk, ballast, room)
-            try:
-                publisher.commit()
-                break
-            except LakeUnavailable:
-                failed += 1
-            finally:
-                ballast.unlink()
+            with filled(small_disk, room):
+                try:
+                    publisher.commit()
+                    break
+                except LakeUnavailable:
+                    failed += 1
         _assert_untouched(lake)
     assert failed
     assert len(ids(lake.read("events", DAY))) == 60
@@ -186,10 +177,27 @@ def test_a_disk_that_is_full_when_rows_are_rejected(small_disk: Path) -> None:
     assert lake.rejected("events", WINDOWS[0]) == {"event_id is null": 3}
 
 
-def fill(disk: Path, ballast: Path, room: int) -> None:
-    """Leave `room` bytes on `disk`."""
-    left = os.statvfs(disk)
-    ballast.write_bytes(b"\0" * max(0, left.f_bavail * left.f_frsize - room))
+def test_a_disk_that_fills_at_the_second_exchange(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of names has no room left: the first partition is exchanged back."""
+    publish(lake, "events", (WINDOWS[0], events(WINDOWS[0])))
+    publish(lake, "dashboard", (WINDOWS[0], events(WINDOWS[0])))
+    calls: list[Path] = []
+
+    def exchange_once(first: Path, second: Path) -> None:
+        calls.append(second)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        exchange(first, second)
+
+    monkeypatch.setattr(publishing, "exchange", exchange_once)
+    with lake.publisher() as publisher:
+        for table in ("dashboard", "events"):
+            stage(lake, publisher, table, WINDOWS[0], [events(WINDOWS[0], mark="b")])
+        with pytest.raises(LakeUnavailable, match="make room"):
+            publisher.commit()
+    _assert_untouched(lake)
+    assert ids(lake.read("dashboard", DAY)) == ids(events(WINDOWS[0]))
+    publish(lake, "events", (WINDOWS[0], events(WINDOWS[0], mark="b")))
 
 
 def _assert_untouched(lake: Lake) -> None:

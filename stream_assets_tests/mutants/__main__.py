@@ -46,7 +46,9 @@ class Mutant:
         path = root / self.file
         text = path.read_text()
         if text.count(self.old) != 1:
-            raise ValueError(f"{self.file} has the old text {text.count(self.old)} times, not once: write the mutant anew")
+            raise ValueError(
+                f"{self.file} has the old text {text.count(self.old)} times, not once: write the mutant anew"
+            )
         path.write_text(text.replace(self.old, self.new))
 
 
@@ -56,7 +58,7 @@ def mutants(wanted: str = "") -> list[Mutant]:
     return [Mutant(**{**m, "tests": tuple(m["tests"])}) for m in found if wanted in m["name"]]
 
 
-def tested(tests: Sequence[str], mutant: Mutant | None = None) -> int:
+def outcome_of(tests: Sequence[str], mutant: Mutant | None = None) -> int:
     """Return what pytest ended with on a copy of the code, changed by `mutant`; `FAILED` too where it took too long."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         root = Path(folder)
@@ -79,7 +81,7 @@ def tested(tests: Sequence[str], mutant: Mutant | None = None) -> int:
 def verdict(mutant: Mutant) -> str:
     """Try one mutant, and say what became of it."""
     try:
-        status = tested(mutant.tests, mutant)
+        status = outcome_of(mutant.tests, mutant)
     except ValueError as error:
         return f"LOST: {error}"
     return "caught" if status == FAILED else "SURVIVED" if status == 0 else f"BROKEN: pytest ended with {status}"
@@ -92,7 +94,7 @@ def main(wanted: str = "") -> int:
     bad = 0
     with ThreadPoolExecutor(CORES) as pool:
         # A test that fails anyway would catch everything.
-        clean = pool.submit(tested, tests)
+        clean = pool.submit(outcome_of, tests)
         for mutant, said in zip(tried, pool.map(verdict, tried), strict=True):
             print(f"{said:9} {mutant.name}", flush=True)
             bad += said != "caught"

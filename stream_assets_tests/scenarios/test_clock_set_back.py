@@ -1,6 +1,5 @@
 """A machine's clock that was wrong and is set right: nothing is doubled or lost, and nothing waits until it has caught up."""
 
-
 from datetime import timedelta
 
 import pytest
@@ -103,6 +102,7 @@ def test_places_of_readers_from_before_are_free(w):
     assert work.take_place("events", 1, w.now, minute) is None
     set_back(w)
     assert work.take_place("events", 1, w.now, minute)
+
 
 def test_work_behind_a_midnight_that_the_clock_was_set_back_before_is_done(world):
     w = world(dashboard, now="2026-03-10 23:40", start="2026-03-10")
