@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -34,7 +35,7 @@ class Read:
         self._is_live = is_live
         self._stream = stream
         self.span = span
-        self.at = site.clock.now()
+        self.at = _as_of(site, stream)
         self.mark = site.ledger.mark()
         self._source = site.sources[stream.name]
         nothing = self._schema_of_nothing()
@@ -100,3 +101,10 @@ class Read:
             yield WindowContent(
                 window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost, is_fresh=True
             )
+
+
+def _as_of(site: Site, stream: StreamSpec) -> datetime:
+    """Return the instant whose events are read: a clock that was set back takes back nothing that the source has shown."""
+    now = site.clock.now()
+    watermark = site.ledger.sources.watermarks().get(stream.name, now)
+    return now if now >= watermark else watermark + stream.settling

@@ -109,18 +109,34 @@ def test_killed_at_every_line_of_rolling_forward(quick_folder: Path) -> None:
 
 def leave_ahead(folder: Path, mark: str) -> None:
     """Die after the first exchange, before the commit: the disk is ahead of the ledger by the day."""
+    assert run(lambda: publish(lake_in(folder), mark, ALL, die_after_an_exchange)) == DIED
 
-    def die(publisher: Publisher) -> None:
-        move = publisher._move
 
-        def move_and_die(staged: Any) -> None:
-            move(staged)
-            os.kill(os.getpid(), signal.SIGKILL)
+def die_after_an_exchange(publisher: Publisher) -> None:
+    move = publisher._move
 
-        publisher._move = move_and_die
-        publisher.commit()
+    def move_and_die(staged: Any) -> None:
+        move(staged)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    assert run(lambda: publish(lake_in(folder), mark, ALL, die)) == DIED
+    publisher._move = move_and_die
+    publisher.commit()
+
+
+def test_what_is_adopted_of_a_consumer_is_made_again(lake: Lake, tmp_path: Path) -> None:
+    """Whoever told of changed inputs meanwhile could not name what was not in the ledger yet."""
+    publish(lake, "a", OLD)
+
+    def die() -> None:
+        own = lake_in(tmp_path)
+        with own.publisher() as publisher:
+            rows = [events(WINDOWS[0], mark="b")]
+            stage(own, publisher, "dashboard", WINDOWS[0], rows, inputs_seq=own.ledger.seq())
+            die_after_an_exchange(publisher)
+
+    assert run(die) == DIED
+    assert content(lake, "dashboard", 0) == "b"
+    assert [(r.span, r.reason) for r in lake.ledger.reopened()["dashboard"]] == [(WINDOWS[0], "adopted after a crash")]
 
 
 def test_a_reader_adopts_what_a_crash_left(lake: Lake, tmp_path: Path) -> None:
