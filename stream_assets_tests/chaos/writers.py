@@ -156,7 +156,7 @@ class Writer:
     def backfill(self) -> None:
         """Fill everything of a closed day in order, as a backfill of a selection does."""
         days = self.pipeline.calendar.days(self.everything)
-        day = self.draw.choice(days[:-1])
+        day = self.draw.choice(days[:-1] or days)
         for table in ("events_daily", "report", "features"):
             self.by_hand(table, day)
 

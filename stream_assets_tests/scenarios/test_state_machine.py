@@ -321,4 +321,4 @@ def test_in_any_order_the_lake_ends_like_one_made_at_once() -> None:
 def test_in_many_orders_the_lake_ends_like_one_made_at_once() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(Machine, settings=any_order(30, 40))
+    run_state_machine_as_test(Machine, settings=any_order(12, 40))
