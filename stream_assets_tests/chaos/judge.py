@@ -65,6 +65,7 @@ def judge_readings(run: Run, pipeline: Pipeline, verdict: Verdict) -> None:
             continue
         verdict.torn += 1
         run.note("torn", [kind, table, key, count, digest])
+    # Whatever a writer was told is published, the ledger still knows.
     acknowledged = {tuple(fact) for fact in run.noted("committed")}
     verdict.forgotten = len(acknowledged - {c[:3] for c in committed})
 

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ STREAM = ("events", "events_daily")
 """A relation of a consumer's table does not say which partition a row is of."""
 _DAY = timedelta(days=1)
 TRIES = 20
+SOME = 5
 
 Seen = dict[str, tuple[int, str]]
 """By key of partition (as its folder is called): rows and digest of what was read."""
@@ -55,9 +56,8 @@ class Reader:
 
     def poll(self) -> None:
         table = self.draw.choice(STREAM if self.kind == "lake.relation" else WINDOWS + DAYS)
-        day = self.lake.calendar.day_around(self.run.weather.now() - _DAY * self.draw.choice([0, 0, 0, 1, 2]))
-        span = day if table in WINDOWS else TimeWindow(self.lake.start, day.end)
         try:
+            span = self.place(table)
             before = self.committed(table, span)
             if not before:
                 time.sleep(0.05)
@@ -74,6 +74,8 @@ class Reader:
                 self.run.note("failed", [self.kind, table, traceback.format_exc()])
             return
         self.counts["polls"] += 1
+        if self.counts["polls"] == SOME:
+            self.run.note("reads", [self.kind])
         missed = before - set(seen)
         if missed:
             self.counts["missed"] += 1
@@ -83,6 +85,14 @@ class Reader:
             if fact not in self._noted:
                 self._noted.add(fact)
                 self.run.note("seen", [self.kind, *fact])
+
+    def place(self, table: str) -> TimeWindow:
+        """Return the newest day that a table has windows of, or one before; of days all."""
+        row = self.lake.ledger.database.row("select max(key_start) as newest from current where tbl = ?", (table,))
+        newest = datetime.fromisoformat(row["newest"]) if row and row["newest"] else self.lake.start
+        if table in DAYS:
+            return TimeWindow(self.lake.start, self.lake.calendar.day_around(newest).end)
+        return self.lake.calendar.day_around(newest - _DAY * self.draw.choice([0, 0, 0, 1, 2]))
 
     def committed(self, table: str, span: TimeWindow) -> set[str]:
         """Return the keys of the partitions that have rows by now."""

@@ -42,6 +42,7 @@ EVERY: dict[str, float] = {
 }  # fmt: skip
 """Seconds between two of a kind, on average; a run of less than a minute is a denser one."""
 DENSEST = 0.4
+PUBLISHED = 20
 
 
 @dataclass
@@ -63,10 +64,10 @@ class Storm:
         self.writers[fork(Writer(self.run, self.number).live)] = self.number
 
     def pass_by(self, seconds: float) -> None:
-        """Let it blow for so long; whoever dies is followed by another."""
-        end = time.monotonic() + seconds
+        """Let it blow for so long, and until everybody has met it; whoever dies is followed by another."""
         last = time.monotonic()
-        while (now := time.monotonic()) < end:
+        end = last + seconds
+        while (now := time.monotonic()) < end or not self.has_met_all():
             for kind, every in EVERY.items():
                 if self.draw.random() < (now - last) / (every * self.density):
                     getattr(self, kind)(now)
@@ -82,6 +83,10 @@ class Storm:
             time.sleep(LOOK)
         for _, stop in self.ends:
             stop()
+
+    def has_met_all(self) -> bool:
+        """Whether every reader has read, and writers have published something, however slow the machine is."""
+        return len(self.run.noted("reads")) == len(READERS) and len(self.run.noted("committed")) > PUBLISHED
 
     def reap(self) -> None:
         for child in list(self.writers):
@@ -153,7 +158,10 @@ def chaos(seed: int, minutes: float, keep: Path, say: Callable[[str], None]) -> 
     for module in LOADED:
         importlib.import_module(module)
     gc.freeze()
-    run.project().open(declared(seed, 0), weather).lake.ledger.database.close()
+    pipeline = run.project().open(declared(seed, 0), weather)
+    list(pipeline.run())
+    pipeline.lake.ledger.database.close()
+    (run.logs / "committed.jsonl").unlink()
     storm = Storm(run, disk, random.Random(f"{seed} storm"), max(DENSEST, min(1.0, minutes)))
     readers = {fork(Reader(run, kind).live): kind for kind in READERS}
     try:
