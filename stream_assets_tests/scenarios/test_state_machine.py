@@ -27,6 +27,7 @@ from stream_assets.core.window import GRID, TimeWindow, floor_to_grid
 from stream_assets.errors import StreamAssetsError
 from stream_assets.lake.publish import Publisher
 from stream_assets.pipeline import Pipeline
+from stream_assets.pipeline.gaps import accept_gap, reopen
 from stream_assets.pipeline.verify import verify
 from stream_assets_tests.lake.processes import DIED, killed_at_line, run
 from stream_assets_tests.scenarios.buyers import dashboard, report
@@ -174,12 +175,14 @@ class Machine(RuleBasedStateMachine):
         for table in ("events_daily", "dashboard", "report", "totals"):
             self.does(who, lambda p, table=table: self.fill(p, table, place, 2))
 
-    def fill(self, pipeline: Pipeline, table: str, place: float, count: int) -> None:
+    def span(self, table: str, place: float, count: int) -> TimeWindow:
         at = self.before_now(place)
-        if pipeline.table(table).grain == "day":
-            span = TimeWindow(self.w.calendar.day_around(at).start, self.w.calendar.day_around(at).end)
-        else:
-            span = TimeWindow(floor_to_grid(at), floor_to_grid(at) + count * GRID)
+        if self.w.pipeline.table(table).grain == "day":
+            return self.w.calendar.day_around(at)
+        return TimeWindow(floor_to_grid(at), floor_to_grid(at) + count * GRID)
+
+    def fill(self, pipeline: Pipeline, table: str, place: float, count: int) -> None:
+        span = self.span(table, place, count)
         with pipeline.running(table, span) as running:
             pipeline.fill(table, span, running)
 
@@ -191,7 +194,9 @@ class Machine(RuleBasedStateMachine):
     def a_consumer_is_paused_or_resumed(self, name: str, is_paused: bool) -> None:
         self.w.pipeline.lake.ledger.sources.pause(name, self.w.now if is_paused else None)
 
-    # An operator's acceptance of a gap belongs here, as a rule: its late arrivals reopen it, so the end is the same.
+    @rule(table=st.sampled_from(TABLES), place=places, count=st.integers(1, 12), who=st.integers(0, 1))
+    def a_gap_is_accepted(self, table: str, place: float, count: int, who: int) -> None:
+        self.does(who, lambda p: accept_gap(p, table, self.span(table, place, count), "Anna", "the book burnt"))
 
     # What processes do.
 
@@ -273,6 +278,7 @@ class Machine(RuleBasedStateMachine):
         for name in FRESHNESS:
             w.pipeline.lake.ledger.sources.pause(name, None)
         w.define(*self.consumers())
+        self.what_was_given_up_is_found()
         tonight = w.calendar.day_around(w.now + 4 * HOUR).end
         for instant in (w.now + 3 * HOUR, tonight + HOUR, tonight + 3 * HOUR):
             w.clock.set(instant)
@@ -294,6 +300,12 @@ class Machine(RuleBasedStateMachine):
             upto = f"{tonight:%Y-%m-%d}"
             assert w.table(table, upto) == fresh.table(table, upto), table
         assert set(there) == set(fresh.ids())
+
+    def what_was_given_up_is_found(self) -> None:
+        for table in TABLES:
+            for current in self.w._current(table):
+                for gap in current.receipt.accepted:
+                    reopen(self.w.pipeline, table, gap.span, "found after all")
 
     def refresh(self) -> None:
         pipeline = self.w.pipeline
