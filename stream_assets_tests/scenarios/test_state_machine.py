@@ -117,7 +117,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(place=places, wait=st.sampled_from([1, 200, 9000]))
     def an_event_comes_late(self, place: float, wait: int) -> None:
-        self.w.shop.add(self.before_now(place), self.w.now + wait * SECOND)
+        self.add(self.before_now(place), wait)
+
+    def add(self, at: datetime, wait: int) -> None:
+        self.w.shop.add(at, self.w.now + wait * SECOND)
         self.added.append(self.w.shop._added[-1]["event_id"])
 
     @rule(place=places, amount=st.integers(1, 999))
@@ -230,22 +233,24 @@ class Machine(RuleBasedStateMachine):
     def everything_due_is_done(self, who: int) -> None:
         self.does(who, lambda p: list(p.run()))
 
-    @rule(place=places, is_late=st.booleans())
-    def both_are_at_work_at_once(self, place: float, is_late: bool) -> None:
-        """The second one does all its work, and an event arrives, between what the first has read and its commit."""
+    @rule(place=places, is_late=st.booleans(), only_looks=st.booleans())
+    def both_are_at_work_at_once(self, place: float, is_late: bool, only_looks: bool) -> None:
+        """Between what the first has read and its commit an event of that arrives, and the second works or just looks."""
         commit, left = Publisher.commit, [True]
 
         def slow(publisher: Publisher) -> list[Any]:
             if left and publisher.tables:
                 left.pop()
                 if is_late:
-                    self.an_event_comes_late(place, 1)
+                    made = publisher._staged[0].receipt.span
+                    self.add(min(made.start + made.duration * place * 0.999, self.w.now), 1)
                     self.w.clock.advance(2 * SECOND)
-                self.does(1, lambda p: list(p.run()))
+                self.does(1, lambda p: p.observe() if only_looks else list(p.run()))
             return commit(publisher)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Publisher, "commit", slow)
+            self.w.clock.advance(2 * GRID)
             self.does(0, lambda p: list(p.run()))
 
     @rule(line=st.integers(1, 600), is_killed=st.booleans())
