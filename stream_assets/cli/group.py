@@ -22,6 +22,7 @@ MODULES = {
     "resume": "pause",
     "lateness": "lateness",
     "verify": "verify",
+    "rejected": "rejected",
     "files": "files",
     "sql": "sql",
     "adopt": "adopt",

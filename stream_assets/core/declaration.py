@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from stream_assets.core.cadence import DAILY, Cadence, Lane, cadence_of, lane_of
 from stream_assets.core.code import code_hash
@@ -18,6 +18,11 @@ from stream_assets.errors import DeclarationError
 
 Form = Literal["pandas", "arrow", "duckdb"]
 """How a parameter arrives: `pd.DataFrame`, `pa.Table` or a lazy `duckdb.DuckDBPyRelation`."""
+
+DriftPolicy = Literal["evolve", "freeze", "discard"]
+"""What becomes of columns that change: let in where no value is lost, refused, or left out where they are new."""
+
+DRIFT_POLICIES: tuple[DriftPolicy, ...] = get_args(DriftPolicy)
 
 DAILY_SUFFIX = "_daily"
 WINDOW = "window"
@@ -34,12 +39,20 @@ class StreamSpec:
         settling: how far its watermark runs behind the clock.
         end: first day that is not wanted any more, for finished histories.
         max_readers: how many may read its source at once.
+        drift: what becomes of columns that change.
     """
 
     name: str
     settling: timedelta = timedelta(0)
     end: date | None = None
     max_readers: int = 2
+    drift: DriftPolicy = "evolve"
+
+    def __post_init__(self) -> None:
+        if self.drift not in DRIFT_POLICIES:
+            raise DeclarationError(
+                f"stream {self.name!r}: drift {self.drift!r} is not known: write {', '.join(DRIFT_POLICIES)}"
+            )
 
     @property
     def daily(self) -> str:

@@ -19,13 +19,14 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class WindowFact:
-    """Rows, digest, duplicates and rejected rows of one 5-minute window; a day's receipt keeps one for each."""
+    """Rows, digest, duplicates, rejected rows and discarded values of one 5-minute window; a day's receipt keeps one for each."""
 
     start: datetime
     rows: int
     digest: Digest
     duplicates: int = 0
     rejected: int = 0
+    discarded: int = 0
 
     @property
     def window(self) -> TimeWindow:
@@ -61,6 +62,7 @@ class Receipt:
         rows: rows in the file.
         duplicates: rows of the source that a newer row with the same id replaced.
         rejected: rows of the source that could not be conformed; they are kept beside the lake's tables.
+        discarded: values of columns that are new to the stream, which its drift policy leaves out.
         digest: of events, the sum of the row hashes (`core/digest.py`); of consumers' rows, the same of all columns.
         covered: the windows that the content is made of. Of a sealed partition, the whole span.
         rows_read: rows that the source gave, counted before anything was left out: written + duplicates + rejected.
@@ -98,6 +100,7 @@ class Receipt:
     reason: str = ""
     run_id: str = ""
     accepted: tuple[Accepted, ...] = ()
+    discarded: int = 0
 
     @property
     def missing(self) -> Intervals:
@@ -172,8 +175,8 @@ class Receipt:
 
 
 def windows_to(facts: tuple[WindowFact, ...]) -> list[list[Any]]:
-    """Return window facts in JSON's types: `[epoch seconds, rows, digest, duplicates, rejected]` each."""
-    return [[int(f.start.timestamp()), f.rows, str(f.digest), f.duplicates, f.rejected] for f in facts]
+    """Return window facts in JSON's types: `[epoch seconds, rows, digest, duplicates, rejected, discarded]` each."""
+    return [[int(f.start.timestamp()), f.rows, str(f.digest), f.duplicates, f.rejected, f.discarded] for f in facts]
 
 
 def windows_from(raw: list[list[Any]]) -> list[WindowFact]:

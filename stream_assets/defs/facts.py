@@ -38,6 +38,7 @@ def facts(pipeline: Pipeline, outcome: Outcome) -> dict[str, Any]:
     shown |= {"why": receipt.reason or "-", "dagster/row_count": receipt.rows}
     if is_stream:
         shown |= {"rows_read": receipt.rows_read, "duplicates": receipt.duplicates, "rejected": receipt.rejected}
+        shown |= {"discarded": receipt.discarded} if receipt.discarded else {}
     shown |= {"complete_through": receipt.complete_through.isoformat(), "missing": str(receipt.missing)}
     if receipt.accepted:
         shown["accepted"] = some(f"{gap.span}: {gap.said}" for gap in receipt.accepted)

@@ -38,11 +38,16 @@ _LAST = (datetime.max.replace(tzinfo=EPOCH.tzinfo) - EPOCH) // _MICROSECOND
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The source's own names of the columns that make an event; `arrival` may be unknown."""
+    """The source's own names of the columns that make an event; `arrival` may be unknown.
+
+    Attributes:
+        zone: time zone of the times that say none; empty: they are rejected.
+    """
 
     id: str = EVENT_ID
     time: str = EVENT_TIME
     arrival: str | None = ARRIVAL_TIME
+    zone: str = ""
 
     def __post_init__(self) -> None:
         names = [self.id, self.time, *([] if self.arrival is None else [self.arrival])]
@@ -75,7 +80,7 @@ def conform(batch: pa.RecordBatch | pa.Table, names: Names, where: object, now: 
     source's order, without `AROUND`. Dictionary, run-end, view and extension encodings are undone.
 
     Rejected are rows whose id is null or empty; whose event time is null, without a time zone, not readable, before
-    1970 or more than one day after `now`; whose arrival time is there but has no time zone or cannot be read.
+    1970 or more than one day after `now`, or shown twice or never by the clocks of `names.zone`; whose arrival time is there but has no time zone or cannot be read.
 
     Args:
         batch: rows as the source gives them.
@@ -90,7 +95,7 @@ def conform(batch: pa.RecordBatch | pa.Table, names: Names, where: object, now: 
     places = _places(batch.schema, names, where)
     latest = (utc(now) + _AHEAD - EPOCH) // _MICROSECOND
     pieces = batch.to_batches() if isinstance(batch, pa.Table) else [batch]
-    done = [_conform(piece, places, latest) for piece in pieces or _blank(batch.schema)]
+    done = [_conform(piece, places, names.zone, latest) for piece in pieces or _blank(batch.schema)]
     if len(done) == 1:
         return done[0]
     return Conformed(
@@ -149,11 +154,11 @@ def _is_deep(kind: Any, levels: int = DEEPEST) -> bool:
     return any(_is_deep(kind.field(place).type, levels - 1) for place in range(kind.num_fields))
 
 
-def _conform(batch: pa.RecordBatch, places: dict[str, int], latest: int) -> Conformed:
+def _conform(batch: pa.RecordBatch, places: dict[str, int], zone: str, latest: int) -> Conformed:
     arrays: list[Any] = cast("Any", batch).columns
     columns: dict[str, Any] = {name: plain(arrays[place]) for name, place in places.items()}
     source_names = {name: batch.schema.names[place] for name, place in places.items()}
-    times, wrong = instants.read_instants(columns[EVENT_TIME])
+    times, wrong = instants.read_instants(columns[EVENT_TIME], zone)
     readable = (wrong == 0) & (times >= _FIRST) & (times <= _LAST)
     verdicts: list[tuple[npt.NDArray[np.bool_], str]] = []
     ids = columns[EVENT_ID]
@@ -166,7 +171,7 @@ def _conform(batch: pa.RecordBatch, places: dict[str, int], latest: int) -> Conf
     verdicts.append((times > latest, f"{source_names[EVENT_TIME]} is more than a day in the future"))
     columns[EVENT_TIME] = pa.array(times, pa.int64()).view(INSTANT)
     if ARRIVAL_TIME in columns:
-        arrivals, late = instants.read_instants(columns[ARRIVAL_TIME])
+        arrivals, late = instants.read_instants(columns[ARRIVAL_TIME], zone)
         late = np.where(late == instants.NULL, np.uint8(0), late)
         verdicts += _verdicts(late, source_names[ARRIVAL_TIME], columns[ARRIVAL_TIME].type)
         unknown = np.asarray(columns[ARRIVAL_TIME].is_null()) if columns[ARRIVAL_TIME].null_count else None
@@ -207,6 +212,8 @@ def _verdicts(problems: instants.Problems, name: str, kind: pa.DataType) -> list
         (problems == instants.NO_ZONE, f"{name} has no time zone"),
         (problems == instants.UNREADABLE, f"{name} cannot be read as an instant"),
         (problems == instants.NO_TIME, printable(f"{name} is {kind}, not an instant")),
+        (problems == instants.REPEATED, f"{name} is a time that the clocks of its zone show twice"),
+        (problems == instants.SKIPPED, f"{name} is a time that the clocks of its zone never show"),
     ]
 
 

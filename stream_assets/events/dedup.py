@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stream_assets.core.digest import Digest
 from stream_assets.events.buffers import plain
@@ -83,6 +84,9 @@ def _losers(table: pa.Table, hashes: EventHashes) -> npt.NDArray[np.int64]:
 def _codes(ids: pa.ChunkedArray[Any]) -> npt.NDArray[np.int64]:
     """Return a number for each id: equal numbers are equal ids, compared by value."""
     flat: Any = pa.concat_arrays([plain(chunk) for chunk in ids.chunks])
+    if pa.types.is_floating(flat.type):
+        # -0.0 and 0.0 are one value.
+        flat = pc.add(flat.cast(pa.float64()), 0.0)
     return np.asarray(flat.dictionary_encode(null_encoding="encode").indices.cast(pa.int64()))
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stream_assets.events.buffers import offsets_of, padded, plain, values_of
 from stream_assets.events.cells import TIME_UNITS
 
 # What may be wrong with a value; 0 is fine.
-NULL, NO_ZONE, UNREADABLE, NO_TIME = 1, 2, 3, 4
+NULL, NO_ZONE, UNREADABLE, NO_TIME, REPEATED, SKIPPED = 1, 2, 3, 4, 5, 6
 
 Problems = npt.NDArray[np.uint8]
 Micros = npt.NDArray[np.int64]
@@ -23,13 +24,15 @@ _BLOCK_ROWS = 1 << 14
 _DAYS_IN_MONTH = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
 
-def read_instants(array: pa.Array[Any]) -> tuple[Micros, Problems]:
+def read_instants(array: pa.Array[Any], zone: str = "") -> tuple[Micros, Problems]:
     """Return the instant of each value and what is wrong with it; the instant of a wrong one is 0.
 
     Timestamps need a time zone; nanoseconds are floored to microseconds. Text is ISO 8601 with seconds
     optional and any number of decimals (floored to microseconds), `T` or a space between date and time, and
     an offset that is there: `Z`, ` UTC`, `+01`, `+0100` or `+01:00`. Anything else is no instant, numbers
     included.
+
+    With a `zone`, times without one are local times there; those that its clocks show twice or never are no instants.
     """
     array = plain(array)
     kind: Any = array.type
@@ -41,6 +44,10 @@ def read_instants(array: pa.Array[Any]) -> tuple[Micros, Problems]:
         micros, problems = np.zeros(len(array), np.int64), np.full(len(array), NO_TIME, np.uint8)
     if array.null_count:
         problems = np.where(np.asarray(array.is_null()), np.uint8(NULL), problems)
+    bare = problems == NO_ZONE
+    if zone and bare.any():
+        micros, problems = micros.copy(), problems.copy()
+        micros[bare], problems[bare] = _local(micros[bare], zone)
     wrong = problems != 0
     return (np.where(wrong, 0, micros) if wrong.any() else micros), problems
 
@@ -54,6 +61,21 @@ def _from_timestamps(values: Micros, kind: Any) -> tuple[Micros, Problems]:
         return values, problems
     problems[np.abs(values) > (1 << 62) // factor] = UNREADABLE
     return values * factor, problems
+
+
+def _local(micros: Micros, zone: str) -> tuple[Micros, Problems]:
+    """Read local times of a zone."""
+    naive: Any = pa.array(micros, pa.timestamp("us"))
+    assume: Any = pc.assume_timezone
+    ends: list[Micros] = []
+    for end in ("earliest", "latest"):
+        zoned: Any = assume(naive, zone, ambiguous=end, nonexistent=end)
+        ends.append(zoned.cast(pa.int64()).to_numpy())
+    first, last = ends
+    # A local time that never is lies between two instants a microsecond apart; one that is twice, between two far apart.
+    apart = last - first
+    problems = np.where(apart == 0, 0, np.where(apart == 1, SKIPPED, REPEATED)).astype(np.uint8)
+    return first, problems
 
 
 def _from_text(array: pa.Array[Any]) -> tuple[Micros, Problems]:

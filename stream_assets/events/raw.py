@@ -1,10 +1,12 @@
-# pyright: reportUnknownMemberType=false
-"""Raw rows as JSON, for people who look into why a row was rejected."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""Raw rows as JSON: for people who look into why a row was rejected, and to make events of them later."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, cast
 
 import pyarrow as pa
@@ -25,12 +27,63 @@ _CONTROLS = {text: _encode(text)[1:-1] for text in map(chr, range(0x20))}
 def as_json(batch: pa.RecordBatch) -> pa.ChunkedArray[Any]:
     """Return each row as one JSON object under the source's own column names.
 
-    Times, decimals and bytes that are UTF-8 become text, other bytes hexadecimal text, NaN and infinities
-    text.
+    Times, decimals and bytes that are UTF-8 become text, other bytes `{"hex": ...}`, NaN and infinities text.
     """
     step = max(1, batch.num_rows * _BYTES_AT_ONCE // max(1, batch.nbytes))
     pieces = [_objects(batch.slice(start, step)) for start in range(0, batch.num_rows, step)]
     return cast("Any", pa).chunked_array(pieces, pa.string())
+
+
+def from_json(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Any]) -> pa.Table:
+    """Return rows that `as_json` wrote as a table, in the order in which their columns are first named.
+
+    Args:
+        rows: the parsed objects.
+        kinds: types of columns, where they are known: text becomes a decimal, an instant, a date or bytes again.
+
+    Raises:
+        pa.ArrowException, ValueError, TypeError, ArithmeticError: a value is none of its column.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: _column([row.get(name) for row in rows], kinds.get(name)) for name in names})
+
+
+def _column(values: list[Any], kind: Any) -> Any:
+    if kind is None or not _is_told(kind):
+        return pa.array(values)
+    if pa.types.is_temporal(kind):
+        return pa.array(values, pa.string()).cast(kind)
+    return pa.array([_told(value, kind) for value in values], kind)
+
+
+def _is_told(kind: Any) -> bool:
+    """Whether values of a type are written in JSON as something else, or may be."""
+    types: Any = pa.types
+    says_itself = (types.is_string, types.is_large_string, types.is_integer, types.is_boolean, types.is_null)
+    return not any(is_kind(kind) for is_kind in says_itself)
+
+
+def _told(value: Any, kind: Any) -> Any:
+    """Return a value of JSON as Python has it for a type."""
+    types: Any = pa.types
+    if value is None:
+        return None
+    if types.is_decimal(kind):
+        return Decimal(str(value))
+    if types.is_floating(kind):
+        return float(value) if isinstance(value, str) else value
+    if types.is_temporal(kind):
+        return pa.scalar(value, pa.string()).cast(kind).as_py()
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value.encode()
+    if types.is_struct(kind):
+        known = {f.name: f.type for f in kind.fields}
+        return {name: _told(item, known[name]) for name, item in value.items()}
+    if types.is_map(kind):
+        return [(_told(key, kind.key_type), _told(item, kind.item_type)) for key, item in value]
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return [_told(item, kind.value_type) for item in value]
+    return value
 
 
 def _objects(batch: pa.RecordBatch) -> pa.Array[Any]:
@@ -93,7 +146,7 @@ def _plain(value: Any) -> Any:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            return value.hex()
+            return {"hex": value.hex()}
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

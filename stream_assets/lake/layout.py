@@ -3,7 +3,7 @@
 <lake>/events/day=2026-03-01/window_start=20260301T0005Z/part-r1-<digest8>.parquet     local day, UTC window
 <lake>/events_daily/day=2026-03-01/part-r1-<digest8>.parquet
 <lake>/<consumer>/day=.../[window_start=.../]part-r1-<digest8>.parquet
-<lake>/_ledger.sqlite   <lake>/_lake.json   <lake>/_staging/   <lake>/_rejected/
+<lake>/_ledger.sqlite   <lake>/_lake.json   <lake>/_staging/   <lake>/_rejected/   <lake>/_released/
 """
 
 from __future__ import annotations
@@ -48,6 +48,14 @@ class Layout:
     def all_rejected(self, stream: str) -> Path:
         """Folder of all rejected rows of `stream`."""
         return self.root / "_rejected" / stream
+
+    def released(self, stream: str, window: TimeWindow) -> Path:
+        """Folder of the events of one window of `stream` that were rejected rows once."""
+        return self.root / "_released" / self._folder(stream, "5 min", window)
+
+    def all_released(self, stream: str) -> Path:
+        """Folder of all released events of `stream`."""
+        return self.root / "_released" / stream
 
     def partition(self, table: str, grain: Grain, span: TimeWindow) -> Path:
         """Folder of one partition; it holds one file."""

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from stream_assets.core.receipt import Receipt
 from stream_assets.errors import LakeError
+from stream_assets.events.columns import EXACT, Columns
 
 RECEIPT = b"stream_assets.receipt"
 COMPRESSION = "zstd"
@@ -73,6 +74,37 @@ def read_receipt(path: Path) -> Receipt:
     if RECEIPT not in metadata:
         raise LakeError(f"{path} has no receipt: it was not published by stream_assets. Move it out of the lake")
     return Receipt.from_json(metadata[RECEIPT])
+
+
+def columns_of(path: Path) -> Columns:
+    """Return the columns of a file that have a value, from its footer alone.
+
+    Raises:
+        FileNotFoundError: it was replaced.
+    """
+    with pq.ParquetFile(path) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+    columns = Columns()
+    for f in schema:
+        stats: list[Any] = [
+            chunk.statistics
+            for chunk in (
+                g.column(n)
+                for g in map(metadata.row_group, range(metadata.num_row_groups))
+                for n in range(g.num_columns)
+            )
+            if chunk.path_in_schema.split(".", 1)[0] == f.name
+        ]
+        # What says nothing of its nulls, such as a list, counts as having values.
+        if (
+            metadata.num_rows
+            and not pa.types.is_null(f.type)
+            and not all(s is not None and s.has_null_count and not s.num_values for s in stats)
+        ):
+            ends = [end for s in stats if s is not None and s.has_min_max for end in (s.min, s.max)]
+            is_large = pa.types.is_integer(f.type) and any(abs(end) > EXACT for end in ends)
+            columns = columns.plus(Columns({f.name: f.type}, frozenset([f.name] if is_large else [])))
+    return columns
 
 
 def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:

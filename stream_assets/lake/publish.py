@@ -166,8 +166,11 @@ class Publisher:
         self._staged.remove(staged)
         shutil.rmtree(staged.folder, ignore_errors=True)
 
-    def commit(self) -> list[Receipt]:
+    def commit(self, together: Callable[[], None] = lambda: None) -> list[Receipt]:
         """Publish everything staged, in one transaction, and return the receipts. All or nothing.
+
+        Args:
+            together: records in the ledger what belongs into the same transaction.
 
         Raises:
             Conflict: transient; another writer published one of the partitions first, or a crash left a newer one, which
@@ -189,6 +192,7 @@ class Publisher:
                         self._refuse_other_revision(staged)
                         self._refuse_torn_day(staged.receipt)
                     self._record()
+                    together()
                     for staged in self._staged:
                         self._move(staged)
                     for parent in {self._target(s).parent for s in self._staged}:

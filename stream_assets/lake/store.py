@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,13 +19,15 @@ import pyarrow.parquet as pq
 from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import LakeError
+from stream_assets.events.columns import Columns
 from stream_assets.events.conform import reasons
-from stream_assets.lake.disk import hold, lake_errors, take_name
+from stream_assets.lake.disk import hold, lake_errors
 from stream_assets.lake.founding import Foundation
 from stream_assets.lake.ledger import Current
-from stream_assets.lake.parquet import fit, read_receipt, unified
+from stream_assets.lake.parquet import columns_of, fit, read_receipt, unified
 from stream_assets.lake.publish import Publisher, adopt_newer
-from stream_assets.lake.read import LakeFile, Reader
+from stream_assets.lake.read import FILES_AT_ONCE, LakeFile, Reader
+from stream_assets.lake.rejected import Rejected
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,12 +36,13 @@ if TYPE_CHECKING:
 class Lake(Foundation):
     """A lake in a local folder. What was fixed when it was made (zone, start, grains) is kept in its ledger.
 
-    Reading takes the list of files from the ledger: a reader gets the old partition or the new one, never a mixture.
+    `beside` holds the rejected and the released rows. Reading takes the list of files from the ledger: a reader gets the old partition or the new one, never a mixture.
     """
 
     def __init__(self, root: Path, calendar: Calendar) -> None:
         super().__init__(root, calendar)
         self._reader = Reader(self.layout, self.ledger)
+        self.beside = Rejected(self.layout)
 
     def publisher(self) -> Publisher:
         """Return a publisher of new partitions; see `publish.py`.
@@ -132,6 +137,18 @@ class Lake(Foundation):
         """
         return unified(self._reader.exactly(c, pq.read_schema) for c in partitions)
 
+    def columns_of(self, partitions: Iterable[Current]) -> Columns:
+        """Return the columns of which any of `partitions` has a value, types widened; a footer is read of each.
+
+        Raises:
+            SourceError: terminal; partitions that were published without a look at each other do not fit together.
+        """
+        columns = Columns()
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            for _, found in pool.map(partial(self._reader.with_file, use=columns_of), partitions):
+                columns = columns.plus(found)
+        return columns
+
     @staticmethod
     def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
         """Return one schema with the columns of all."""
@@ -193,27 +210,11 @@ class Lake(Foundation):
             LakeUnavailable: transient; the disk is full.
             LakeError: terminal; the lake cannot be written.
         """
-        folder = self.layout.rejected(stream, window)
-        path = folder / "rejected.parquet"
-        with lake_errors(folder):
-            if not rows.num_rows:
-                path.unlink(missing_ok=True)
-                return
-            folder.mkdir(parents=True, exist_ok=True)
-            draft = folder / f".{uuid4().hex}"
-            try:
-                pq.write_table(rows, draft)
-                take_name(draft, path)
-            except BaseException:
-                draft.unlink(missing_ok=True)
-                raise
+        self.beside.keep(stream, window, self.beside.write(stream, window, rows))
 
     def rejected(self, stream: str, window: TimeWindow) -> dict[str, int]:
         """Return how many rows of one window are kept as rejected, by reason."""
-        try:
-            return reasons(pq.read_table(self.layout.rejected(stream, window) / "rejected.parquet", columns=["reason"]))
-        except FileNotFoundError:
-            return {}
+        return reasons(self.beside.read(stream, window))
 
     def last_schema(self, table: str) -> pa.Schema | None:
         """Return the schema of the newest publication of a table that has rows, else of the newest; None without one."""

@@ -31,7 +31,7 @@ from stream_assets.events.schema import RESERVED
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import fit
 from stream_assets.lake.publish import Publisher
-from stream_assets.pipeline.forms import changed, from_result, kept
+from stream_assets.pipeline.forms import changed, from_result, kept, missing_column
 from stream_assets.pipeline.inputs import Inputs, fingerprint
 from stream_assets.pipeline.outcome import Outcome, Progress
 from stream_assets.pipeline.running import Running
@@ -187,6 +187,14 @@ class Consume:
             arguments = {i: inputs.argument(i, read, wanted & self._readable[i]) for i in consumer.inputs}
         except LakeError as error:
             raise LakeError(f"{self._where(partition)}: {error}") from error
+        except StreamAssetsError:
+            raise
+        except Exception as error:
+            forms = ", ".join(sorted({consumer.forms[i] for i in consumer.inputs}))
+            raise ConsumerError(
+                f"{self._where(partition)}: its inputs cannot be given as {forms} ({type(error).__name__}: {error}): name the "
+                "columns that it needs with reads=, or take them as pa.Table"
+            ) from error
         table = self._call(partition, arguments)
         receipt = Receipt(
             consumer.name, partition, (current.revision if current else 0) + 1, table.num_rows,
@@ -276,8 +284,9 @@ class Consume:
         except (StreamAssetsError, MemoryError):
             raise
         except Exception as error:
+            said = missing_column(error, inputs) or f"the function raised {type(error).__name__}: {error}"
             raise ConsumerError(
-                f"{where}: the function raised {type(error).__name__}: {error}{_line(error, consumer)}. "
+                f"{where}: {said}{_line(error, consumer)}. "
                 f"Mend the function or its input, then `stream-assets refresh {consumer.name}`"
             ) from error
         for name, argument in inputs.items():

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from stream_assets.core.digest import Digest
 from stream_assets.core.lateness import EDGES, Lateness
-from stream_assets.core.receipt import Accepted, Latency, WindowFact
+from stream_assets.core.receipt import Accepted, Latency, Receipt, WindowFact
 from stream_assets.core.window import EPOCH, TimeWindow
 from stream_assets.events.schema import ARRIVAL_TIME, EVENT_TIME, INSTANT
 
@@ -26,6 +26,9 @@ class WindowContent:
     """The events of one window as they are published, and what was left out.
 
     Attributes:
+        discarded: values of columns that the stream's drift policy leaves out.
+        discarded_columns: their names.
+        rejected_in: name of the file that keeps the rejected rows; None for none.
         is_fresh: whether the source said so just now; else it was copied from the lake.
         accepted: who accepted that it is sealed without data, and why; empty for any other.
     """
@@ -36,13 +39,32 @@ class WindowContent:
     duplicates: int
     rejected: int
     rows_read: int
+    discarded: int = 0
+    discarded_columns: tuple[str, ...] = ()
+    rejected_in: str | None = None
     is_fresh: bool = False
     accepted: str = ""
 
     @property
     def fact(self) -> WindowFact:
         """What a day's receipt says of the window."""
-        return WindowFact(self.window.start, self.table.num_rows, self.digest, self.duplicates, self.rejected)
+        return WindowFact(
+            self.window.start, self.table.num_rows, self.digest, self.duplicates, self.rejected, self.discarded
+        )
+
+
+def of_day(receipt: Receipt, fact: WindowFact, rows: pa.Table) -> WindowContent:
+    """Return one window of a sealed day as its file has it."""
+    read_then = fact.rows + fact.duplicates + fact.rejected
+    return WindowContent(
+        fact.window, rows, fact.digest, fact.duplicates, fact.rejected, read_then, fact.discarded,
+        accepted=accepted(receipt, fact.window),
+    )  # fmt: skip
+
+
+def accepted(receipt: Receipt, window: TimeWindow) -> str:
+    """Return who accepted that a window is sealed without data, and why; empty where nobody did."""
+    return next((a.said for a in receipt.accepted if a.span.overlaps(window)), "")
 
 
 def latency_of(table: pa.Table, at: datetime) -> Latency | None:
@@ -97,7 +119,7 @@ class DaySummary:
 
     def __init__(self) -> None:
         self.facts: list[WindowFact] = []
-        self.rows = self.duplicates = self.rejected = self.rows_read = 0
+        self.rows = self.duplicates = self.rejected = self.rows_read = self.discarded = 0
         self.first: datetime | None = None
         self.last: datetime | None = None
         self.accepted: list[Accepted] = []
@@ -114,6 +136,7 @@ class DaySummary:
         self.rejected += content.rejected
         self.rows_read += content.rows_read
         self.lateness += lateness_of(content.table, content.window)
+        self.discarded += content.discarded
         first, last = bounds(content.table)
         self.first = self.first or first
         self.last = last or self.last

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +37,16 @@ def to_form(table: pa.Table, form: Form, spill: Path) -> Any:
     if form == "arrow":
         return table
     if form == "duckdb":
-        return connect(spill).from_arrow(table)
+        return connect(spill).from_arrow(_without_halves(table))
     return table.to_pandas()
+
+
+def _without_halves(table: pa.Table) -> pa.Table:
+    """Return `table` with floats of 32 bits in the place of 16, which DuckDB does not take from Arrow."""
+    if pa.float16() not in table.schema.types:
+        return table
+    fields = [f.with_type(pa.float32()) if f.type == pa.float16() else f for f in table.schema]
+    return table.cast(pa.schema(fields))
 
 
 def kept(argument: Any) -> Any:
@@ -92,6 +103,43 @@ def from_result(result: Any, where: str) -> pa.Table:
         return pa.Table.from_pandas(result, preserve_index=False).replace_schema_metadata(None)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ConsumerError(f"{where}: a column holds values of more than one kind: {error}") from error
+
+
+_MISSING = tuple(
+    re.compile(said, re.DOTALL)
+    for said in (
+        r"""Field "(?P<name>.*)" does not exist""",  # Arrow, of a table
+        r"No match for FieldRef\.Name\((?P<name>.*?)\) in ",  # Arrow, of an expression
+        r"""\["?'?(?P<name>[^\]]*?)'?"?\] not in index""",  # pandas, of several
+        r"""(?:Column|Label)\(s\) \[["'](?P<name>.*?)["'].*\] do not exist""",  # pandas, of an aggregation
+        r"Column not found: (?P<name>.*)",
+        r"'DataFrame' object has no attribute '(?P<name>.*)'",
+        r"""Referenced column "(?P<name>.*?)" """,  # DuckDB
+    )
+)
+"""How the engines say that a column is not there; most errors of pandas have the bare name."""
+
+
+def missing_column(error: Exception, inputs: Mapping[str, Any]) -> str | None:
+    """Say which column of which input an error is about; None where it is about something else."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    matches = (pattern.search(text) for pattern in _MISSING)
+    # A dictionary of the function's own raises the same error, from another place.
+    place = traceback.extract_tb(error.__traceback__)[-1].filename
+    bare = text if isinstance(error, KeyError) and "pandas" in Path(place).parts else None
+    name = next((match["name"] for match in matches if match), bare)
+    there = {i: [str(c) for c in _columns(argument)] for i, argument in inputs.items()}
+    if name is None or not there or any(name in columns for columns in there.values()):
+        return None
+    if len(there) == 1:
+        (only, columns), *_ = there.items()
+        return f"its input {only!r} has no column {name!r}; it has: {', '.join(columns)}"
+    has = "; ".join(f"{i!r} has {', '.join(columns)}" for i, columns in there.items())
+    return f"no input of it has a column {name!r}: {has}"
+
+
+def _columns(argument: Any) -> Any:
+    return argument.column_names if isinstance(argument, pa.Table) else argument.columns
 
 
 def _is_frame(value: Any) -> bool:

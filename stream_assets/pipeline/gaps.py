@@ -165,6 +165,7 @@ class _Gaps(Ingest):
     def _read(self, spans: Iterator[TimeWindow]) -> Iterator[WindowContent]:
         for span in spans:
             with Read(self._site, self._stream, span) as read:
+                self._learning.begin(read.known)
                 yield from read.windows()
 
     def _readable(self, span: TimeWindow) -> list[tuple[TimeWindow, pa.Schema]]:

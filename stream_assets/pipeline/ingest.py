@@ -17,7 +17,16 @@ from stream_assets.events.schema import ARRIVAL_TIME
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.publish import Publisher
 from stream_assets.pipeline.arrived import came_when_read, carried
-from stream_assets.pipeline.content import DaySummary, WindowContent, bounds, latency_of, lateness_of
+from stream_assets.pipeline.content import (
+    DaySummary,
+    WindowContent,
+    accepted,
+    bounds,
+    latency_of,
+    lateness_of,
+    of_day,
+)
+from stream_assets.pipeline.learning import Learning
 from stream_assets.pipeline.loss import refuse_loss
 from stream_assets.pipeline.moves import Moves
 from stream_assets.pipeline.outcome import Outcome, Progress, State
@@ -43,6 +52,7 @@ class Ingest:
             self._reopened = site.ledger.reopened().get(stream.name, ())
         self._made: dict[TimeWindow, Outcome] = {}
         self._moves = Moves(site, stream, self.reopened)
+        self._learning = Learning(site, stream)
 
     @property
     def reopened(self) -> Intervals:
@@ -75,7 +85,9 @@ class Ingest:
         # Before the source is read: who publishes meanwhile may have seen more than this reader.
         known = self._known(self._stream.name, span)
         with Read(self._site, self._stream, span, is_live=self._running.is_planned) as read:
+            self._learning.begin(read.known)
             for content in read.windows():
+                self._learning.rejected(content)
                 current = known.get(content.window.start)
                 if publisher.holds(self._stream.name, content.window):
                     continue
@@ -105,6 +117,7 @@ class Ingest:
         self, publisher: Publisher, content: WindowContent, current: Current | None, schema: pa.Schema, read_at: int
     ) -> None:  # fmt: skip
         """Write one window's own file into staging."""
+        self._learning.learn(content)
         first, last = bounds(content.table)
         now = self._site.clock.now()
         lateness = lateness_of(content.table, content.window)
@@ -115,6 +128,7 @@ class Ingest:
             content.digest, Intervals.of(content.window), now, content.duplicates, content.rejected,
             content.rows_read, min_event_time=first, max_event_time=last, latency=latency_of(content.table, now),
             lateness=lateness, reason=self._why(content.window, current), run_id=self._running.run_id,
+            discarded=content.discarded,
             accepted=(Accepted(content.window, content.accepted),) if content.accepted else (),
         )  # fmt: skip
         is_same = current is not None and _has_events_of(current, content) and self._site.lake.is_whole(current)
@@ -142,10 +156,14 @@ class Ingest:
             self._site.ledger.delivered(current, current.inputs_seq, current.code, self._site.clock.now())
             for span in mends or Intervals.of(current.span):
                 self._site.ledger.settle(current.table, span, read_at)
+        self._learning.keep_rejected(current.span)
         return self._done(Outcome(current.table, current.span, "unchanged", current.receipt))
 
     def _commit(self, publisher: Publisher, state: State = "published") -> list[Outcome]:
-        return [self._done(Outcome(r.table, r.span, state, r)) for r in publisher.commit()]
+        receipts = publisher.commit(self._learning.record)
+        for receipt in receipts:
+            self._learning.keep_rejected(receipt.span)
+        return [self._done(Outcome(r.table, r.span, state, r)) for r in receipts]
 
     def _done(self, outcome: Outcome) -> Outcome:
         """Tell of an outcome, once; what a second try finds unchanged was published by the first one."""
@@ -181,6 +199,7 @@ class Ingest:
         outcomes: list[Outcome] = []
         known = self._known(self._stream.daily, span)
         with Read(self._site, self._stream, span) as read:
+            self._learning.begin(read.known)
             contents = read.windows()
             for day in self._site.lake.calendar.days(span):
                 count = day.duration // GRID
@@ -203,8 +222,9 @@ class Ingest:
         for c in windows:
             rows, said = self._site.lake.rows_of(c, schema), c.receipt
             yield WindowContent(
-                c.span, rows, c.digest, said.duplicates, said.rejected, said.rows_read, accepted=_accepted(said, c.span)
-            )
+                c.span, rows, c.digest, said.duplicates, said.rejected, said.rows_read, said.discarded,
+                accepted=accepted(said, c.span),
+            )  # fmt: skip
 
     def _publish_day(
         self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: int
@@ -240,9 +260,12 @@ class Ingest:
                     if not is_arrival_known:
                         summary.lateness += came_when_read(self._site, self._stream, content)
                 copy = own.get(content.window.start)
+                if content.is_fresh:
+                    self._learning.rejected(content)
                 if content.is_fresh and copy and not self._is_equal(copy, content):
                     self._stage_window(publisher, content, copy, schema, read_at)
                 summary.add(content, now)
+                self._learning.learn(content)
                 yield content.table
 
         def receipt() -> Receipt:
@@ -251,6 +274,7 @@ class Ingest:
                 Digest.total(f.digest for f in summary.facts), Intervals.of(day), self._site.clock.now(),
                 summary.duplicates, summary.rejected, summary.rows_read, tuple(summary.facts), summary.first, summary.last,
                 summary.latency, summary.lateness, reason=self._why(day, known), run_id=self._running.run_id,
+                discarded=summary.discarded,
                 accepted=tuple(summary.accepted),
             )  # fmt: skip
 
@@ -263,7 +287,7 @@ class Ingest:
             publisher.drop(said)
             if is_along:
                 return []
-            publisher.commit()
+            publisher.commit(self._learning.record)
             return [self._unchanged(known, read_at, mends)]
         # A day whose windows are among the others holds them already.
         self._stage_moved(publisher, moved - Intervals.of(day))
@@ -283,6 +307,7 @@ class Ingest:
         return self._failed(day, self._stream.daily, errors[0])
 
     def _healed(self, day: TimeWindow, spans: Intervals, errors: list[StreamAssetsError]) -> list[Outcome]:
+        self._learning.forget()
         try:
             return self._site.planned_again(self._stream.daily, day, lambda: self._heal(day, spans))
         except PARTS as error:
@@ -318,6 +343,7 @@ class Ingest:
         if hull is None:
             return [self._unchanged(known, self._looked_at)]
         with Read(self._site, self._stream, hull) as read:
+            self._learning.begin(read.known)
             schema = self._site.lake.unified([self._site.lake.schema_of([known]), read.schema])
             mixed = self._mixed(known, read, spans)
             return self._stage_day(publisher, day, schema, mixed, known, self._looked_at, spans, is_along=is_along)
@@ -331,11 +357,7 @@ class Ingest:
                 yield fresh
                 fresh = next(again, None)
             else:
-                read_then = fact.rows + fact.duplicates + fact.rejected
-                yield WindowContent(
-                    fact.window, rows, fact.digest, fact.duplicates, fact.rejected, read_then,
-                    accepted=_accepted(day.receipt, fact.window),
-                )  # fmt: skip
+                yield of_day(day.receipt, fact, rows)
 
     # Failures.
 
@@ -346,6 +368,7 @@ class Ingest:
         publish: Callable[[TimeWindow], list[Outcome]],
         halves: Callable[[TimeWindow], tuple[TimeWindow, TimeWindow] | None],
     ) -> list[Outcome]:
+        self._learning.forget()
         try:
             return self._site.planned_again(table, span, lambda: publish(span))
         except PARTS as error:
@@ -389,11 +412,6 @@ def _halves_of_windows(span: TimeWindow) -> tuple[TimeWindow, TimeWindow] | None
 
 def _has_events_of(current: Current, content: WindowContent) -> bool:
     return (current.digest, current.rows) == (content.digest, content.table.num_rows)
-
-
-def _accepted(receipt: Receipt, window: TimeWindow) -> str:
-    """Return who accepted that a window is sealed without data, and why; empty where nobody did."""
-    return next((a.said for a in receipt.accepted if a.span.overlaps(window)), "")
 
 
 def _counts(receipt: Receipt) -> tuple[Digest, int, int]:

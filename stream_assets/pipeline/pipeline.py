@@ -101,6 +101,11 @@ class Pipeline:
             work.tick(_SWEEP, now)
             sweep(self.lake.layout, now)
 
+    def forget_columns(self, stream: str) -> None:
+        """Forget which columns a stream has; the next read learns them from the files that it does not replace."""
+        with self.lake.ledger.transaction():
+            self.lake.ledger.sources.know_columns(stream, None)
+
     # Doing.
 
     def run(

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from stream_assets.core.clock import Clock, SystemClock
-from stream_assets.core.declaration import Consumer, Declarations, StreamSpec
+from stream_assets.core.declaration import Consumer, Declarations, DriftPolicy, StreamSpec
 from stream_assets.core.window import Calendar
 from stream_assets.errors import DeclarationError
 
@@ -37,12 +37,17 @@ class Stream:
     Attributes:
         end: for finished histories, the first day that is not wanted any more, like `2014-01-01`.
         max_readers: how many may read the source at once.
+        drift: what becomes of columns that change. `evolve` lets in new columns and wider types (integers to wider ones
+            or to floats, structs by new fields), `freeze` nothing new, and `discard` leaves new columns out and counts
+            their values. A change that could lose a value, like text in the place of numbers, is refused by all three;
+            a column that is absent is null.
     """
 
     name: str
     source: Source
     end: str | None = None
     max_readers: int = 2
+    drift: DriftPolicy = "evolve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Project:
         """Return the project as the `STREAM_ASSETS_...` variables override it.
 
         `STREAM_ASSETS_SOURCE` is the URL of the stream `events`, `STREAM_ASSETS_SOURCE_<STREAM>` that of any.
+        `STREAM_ASSETS_DRIFT` is the policy of all streams, `STREAM_ASSETS_DRIFT_<STREAM>` that of one.
 
         Raises:
             DeclarationError: terminal; a variable that makes no sense.
@@ -91,7 +97,9 @@ class Project:
 
     def declarations(self, consumers: Iterable[Consumer]) -> Declarations:
         """Return the checked graph of streams and consumers."""
-        specs = tuple(StreamSpec(s.name, s.source.settling, _day(s.end, s.name), s.max_readers) for s in self.streams)
+        specs = tuple(
+            StreamSpec(s.name, s.source.settling, _day(s.end, s.name), s.max_readers, s.drift) for s in self.streams
+        )
         return Declarations(specs, tuple(consumers))
 
     def open(self, consumers: Iterable[Consumer], clock: Clock | None = None, *, is_loading: bool = True) -> Pipeline:
@@ -160,8 +168,9 @@ def _stream_from(stream: Stream, env: Mapping[str, str]) -> Stream:
         from stream_assets.sources.url import source_from_url
 
         stream = replace(stream, source=source_from_url(url))
-    end = env.get(ENV + "END")
-    return replace(stream, end=end) if end else stream
+    drift = env.get(f"{ENV}DRIFT_{stream.name.upper()}") or env.get(ENV + "DRIFT") or stream.drift
+    # What is no policy is refused where the stream is declared.
+    return replace(stream, end=env.get(ENV + "END") or stream.end, drift=cast("DriftPolicy", drift))
 
 
 def _day(text: str | None, stream: str) -> date | None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceError
 from stream_assets.events.conform import conform
 from stream_assets.events.dedup import deduplicate
+from stream_assets.events.drift import Drift, windows_of
+from stream_assets.events.released import with_released
 from stream_assets.events.route import Router
-from stream_assets.events.schema import INSTANT, REJECTED
+from stream_assets.events.schema import EVENT_TIME, INSTANT, REJECTED, align, unify
 from stream_assets.pipeline.asking import source_errors
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.site import Site
@@ -38,7 +42,10 @@ class Read:
         self.at = _as_of(site, stream)
         self.mark = site.ledger.mark()
         self._source = site.sources[stream.name]
+        self.known = site.columns(stream.name, span)
+        self._drift = Drift(stream.drift, self.known)
         nothing = self._schema_of_nothing()
+        self._released: dict[TimeWindow, list[pa.Table]] = {}
         self._open = ExitStack()
         scratch = self._open.enter_context(site.lake.scratch())
         self._events = self._open.enter_context(Router(span, spill_dir=scratch, schema=nothing))
@@ -51,6 +58,9 @@ class Read:
             with self._site.reading(self._stream.name, is_live=self._is_live):
                 for batch in self._batches():
                     self._take(batch)
+            for window, events in self._site.lake.beside.released(self._stream.name, self.span):
+                taken = self._taken(events, f"what was released of {self._stream.name!r}")
+                self._released.setdefault(window, []).append(taken)
         except BaseException:
             self._open.close()
             raise
@@ -66,7 +76,7 @@ class Read:
         if schema is None:
             return None
         try:
-            return conform(schema.empty_table(), self._source.names, "", self.at).table.schema
+            return self._drift.take(conform(schema.empty_table(), self._source.names, "", self.at).table).schema
         except SourceError:
             return None  # the windows that have rows of such columns will say what is wrong with them
 
@@ -78,29 +88,59 @@ class Read:
         metadata = batch.schema.metadata or {}
         origin = metadata.get(ORIGIN_KEY, b"").decode() or f"the source of {self._stream.name!r}"
         conformed = conform(batch, self._source.names, origin, self.at)
-        try:
-            self._events.add(conformed.table)
-        except SourceError as error:
-            raise SourceError(f"{origin}: {error}") from error
+        self._events.add(self._taken(self._inside(conformed.table), origin))
         # Each is counted in one window: its own, else that of the rows around it, else the first.
         around = conformed.around.fill_null(pa.scalar(self.span.start, INSTANT))
         self._rejected.add(conformed.rejected, otherwise=around)
 
+    def _taken(self, events: pa.Table, origin: str) -> pa.Table:
+        try:
+            return self._drift.take(events)
+        except SourceError as error:
+            raise SourceError(self._said(error, events, origin)) from error
+
+    def _inside(self, table: pa.Table) -> pa.Table:
+        """Return the events of the range: what else a batch has is no reason to refuse them."""
+        times: Any = table.column(EVENT_TIME)
+        start, end = (pa.scalar(instant, INSTANT) for instant in (self.span.start, self.span.end))
+        inside = pc.and_(pc.greater_equal(times, start), pc.less(times, end))
+        return table if pc.all(inside).as_py() else table.filter(inside)
+
+    def _said(self, error: SourceError, events: pa.Table, origin: str) -> str:
+        name = self._stream.name
+        let_in = f"or let it in with drift='evolve' (STREAM_ASSETS_DRIFT_{name.upper()}), "
+        first, last = (self._site.lake.calendar.key(w, "5 min") for w in windows_of(events))
+        where = f"window {first}" if first == last else f"windows {first} to {last}"
+        return (
+            f"stream {name!r}, {where}, {origin}: {error}. Give the column one type throughout the source "
+            f"(of CSV files, say which with types=), or the new values a new name, {let_in if self._stream.drift == 'freeze' else ''}then `stream-assets retry {name}`"
+        )
+
     @property
     def schema(self) -> pa.Schema:
         """Columns of every window."""
-        return self._events.schema
+        released = [events.schema for parts in self._released.values() for events in parts]
+        # The declared columns of a source without events say nothing against events that were released.
+        read = [self._events.schema] if self._events.rows or not released else []
+        return self._drift.typed(unify([*read, *released]))
 
     def windows(self) -> Iterator[WindowContent]:
-        """Yield every window of the range, oldest first; rejected rows are kept beside the lake's tables, if asked."""
-        for (window, table), (_, rejected) in zip(self._events.windows(), self._rejected.windows(), strict=True):
+        """Yield every window of the range, oldest first; rejected rows are kept beside the lake's tables, if asked.
+
+        What was kept of a window before stays until somebody says that the window is published.
+        """
+        schema = self.schema
+        for (window, events), (_, rejected) in zip(self._events.windows(), self._rejected.windows(), strict=True):
+            table = with_released(align(events, schema), [align(r, schema) for r in self._released.get(window, ())])
             kept = deduplicate(table)
+            name = None
             if self._keeps_rejected:
-                self._site.lake.keep_rejected(self._stream.name, window, rejected)
+                name = self._site.lake.beside.write(self._stream.name, window, rejected)
             lost = rejected.num_rows
             yield WindowContent(
-                window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost, is_fresh=True
-            )
+                window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost,
+                self._drift.discarded[window.start], self._drift.columns.discarded, name, is_fresh=True,
+            )  # fmt: skip
 
 
 def _as_of(site: Site, stream: StreamSpec) -> datetime:

@@ -23,8 +23,10 @@ from tenacity import (
 
 from stream_assets.core.clock import Clock
 from stream_assets.core.declaration import Declarations
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import Conflict, OutOfMemory, SourceBusy, SourceIncomplete, TerminalError, TransientError
+from stream_assets.events.columns import Columns
 from stream_assets.lake.ledger import FileRecord, Ledger, SourceRecords
 from stream_assets.lake.store import Lake
 from stream_assets.sources.protocol import FileFact, FileVersion, Source
@@ -56,6 +58,21 @@ class Site:
     def source_state(self, stream: str) -> LedgerSourceState:
         """Return what the source of `stream` may keep between calls."""
         return LedgerSourceState(self.ledger.sources, stream)
+
+    def columns(self, stream: str, span: TimeWindow) -> Columns:
+        """Return the columns that a stream is known to have; where the ledger has forgotten them, from its files.
+
+        Args:
+            stream: whose columns are asked for.
+            span: what is about to be read again, and so says nothing of what the others have.
+        """
+        known = self.ledger.sources.columns(stream)
+        if known is not None:
+            return Columns.from_text(known)
+        everything = TimeWindow(self.lake.start, max(self.lake.calendar.day_around(self.clock.now()).end, span.end))
+        tables = (stream, self.declarations.stream(stream).daily)
+        there = (c for name in tables for c in self.ledger.current(name, everything))
+        return self.lake.columns_of(c for c in there if not Intervals.of(span).covers(c.span))
 
     def planned_again(self, table: str, span: TimeWindow, publish: Callable[[], T]) -> T:
         """Publish, and where another writer or a crash has been there first, look at what it left and publish again.

@@ -161,7 +161,7 @@ def test_two_consumers_of_one_name(small: Shell) -> None:
         pytest.param({"STREAM_ASSETS_LAKE": "s3://bucket/lake"}, WRONG_USE, "the lake 's3://bucket/lake' is a URL: a lake is a folder on a local disk", id="lake in the cloud"),
         pytest.param({"STREAM_ASSETS_LAKE": "~no_such_user/lake"}, FAILED, "~no_such_user/lake is no folder that can be found", id="lake of nobody"),
         pytest.param({"STREAM_ASSETS_LAKE": "/" + "x" * 300}, FAILED, "cannot be written (File name too long)", id="lake with a long name"),
-        pytest.param({"STREAM_ASSETS_SOURCE": "file:///in?a/b?format=csv"}, WRONG_USE, "there is no option 'a/b?format': known are format, id, time, arrival, lateness, types, max_ratio, max_columns; a '?' in a path is written %3F", id="? in a path"),
+        pytest.param({"STREAM_ASSETS_SOURCE": "file:///in?a/b?format=csv"}, WRONG_USE, "there is no option 'a/b?format': known are format, id, time, arrival, lateness, types, max_ratio, max_columns, timezone; a '?' in a path is written %3F", id="? in a path"),
         pytest.param({"STREAM_ASSETS_SOURCE": "file:///in#a?format=csv"}, WRONG_USE, "write '#' in a URL as %23", id="# in a path"),
         pytest.param({"STREAM_ASSETS_CONSUMERS": __file__}, WRONG_USE, "is a file: STREAM_ASSETS_CONSUMERS names the folder that it is in", id="a consumer file"),
         pytest.param({"STREAM_ASSETS_CONSUMERS": "..consumers"}, WRONG_USE, "the consumers in '..consumers' cannot be loaded", id="no module's name"),

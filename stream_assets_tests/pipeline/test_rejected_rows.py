@@ -64,7 +64,7 @@ def rejected(read: Read) -> list[int]:
 
 
 def kept(folder: Path) -> list[dict[str, Any]]:
-    files = sorted((folder / "lake" / "_rejected").rglob("rejected.parquet"))
+    files = sorted((folder / "lake" / "_rejected").rglob("*.parquet"))
     return [row for path in files for row in pq.ParquetFile(path).read().to_pylist()]
 
 

@@ -174,7 +174,7 @@ def cannot_be_kept(events: pa.Table) -> pa.Table:
         (two_kinds, "a column holds values of more than one kind"),
         (reserved, "a column 'day', which names the lake's folders: rename it"),
         (unknown_column, "no column 'prize'"),
-        (broken_sql, "the function raised BinderException"),
+        (broken_sql, "its input 'events' has no column 'amounts'"),
         (adds_a_column, "it changed its input 'events' (added big)"),
         (sets_a_value, "it changed its input 'events' (changed the values of amount)"),
         (takes_a_column, "it changed its input 'events' (removed amount)"),

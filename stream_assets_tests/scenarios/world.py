@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from stream_assets.core.cadence import DAY_MARGIN
-from stream_assets.core.declaration import Consumer
+from stream_assets.core.declaration import Consumer, DriftPolicy
 from stream_assets.core.freshness import parse_duration
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import HEAL, Plan, Work
@@ -47,10 +47,13 @@ class World:
         zone: str = "UTC",
         end: str | None = None,
         max_readers: int = 2,
+        drift: DriftPolicy = "evolve",
     ) -> None:
         self.sources: dict[str, Any] = dict(sources or {"events": Shop()})
         self.folder = folder
-        streams = tuple(Stream(n, source=s, end=end, max_readers=max_readers) for n, s in self.sources.items())
+        streams = tuple(
+            Stream(n, source=s, end=end, max_readers=max_readers, drift=drift) for n, s in self.sources.items()
+        )
         self.project = Project(streams, lake=str(folder), timezone=zone, start=start)
         self.clock = SettableClock(datetime(2000, 1, 1, tzinfo=UTC))
         self.stopped: frozenset[str] = frozenset()

@@ -253,9 +253,14 @@ def test_lines_of_another_shape_are_named(tmp_path: Path, line: str, what: str) 
         read(FileEvents(str(tmp_path)))
 
 
-def test_a_column_of_text_and_numbers_is_named(tmp_path: Path) -> None:
-    put(tmp_path, "1.jsonl", event(1, x=1), event(2, x="1"))
-    with pytest.raises(SourceError, match=r"1.jsonl: in lines 1 to 2 column 'x' changes from number to string"):
+def test_rows_of_other_types_are_given_apart_so_that_they_stop_no_others(tmp_path: Path) -> None:
+    put(tmp_path, "1.jsonl", event(1, x=1), event(2, x="1"), event(3, x="2"))
+    assert [row["x"] for row in read(FileEvents(str(tmp_path)))] == [1, "1", "2"]
+
+
+def test_a_column_that_changes_its_type_again_and_again_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "1.jsonl", *(event(n % 50, x=1 if n % 2 else "1") for n in range(200)))
+    with pytest.raises(SourceError, match=r"1.jsonl: in lines 1 to 200 column 'x' changes from"):
         read(FileEvents(str(tmp_path)))
 
 

@@ -14,12 +14,17 @@ from stream_assets.cli.show.page import Page
 @command("forget failures, so that they are due again")
 @click.argument("table", required=False)
 def retry(session: Session, table: str | None) -> None:
-    """Forget the failures of TABLE, or of all tables, so that what failed is due again at once."""
+    """Forget the failures of TABLE, or of all tables, so that what failed is due again at once.
+
+    Which columns a stream has is learnt anew from its files, so that a type which came by mistake and is mended in the
+    source stands in the way of no other.
+    """
     from stream_assets.cli.facts.values import partitions
     from stream_assets.core.intervals import Intervals
 
     pipeline = session.open()
     work = pipeline.lake.ledger.work
+    declared = pipeline.declarations.tables
     failures = work.failures()
     if table is not None and table not in failures:
         session.table(table)
@@ -34,6 +39,9 @@ def retry(session: Session, table: str | None) -> None:
             for f in failures[name]
         ]
         work.clear_failures(name, hull)
+        stream = declared[name].stream if name in declared else None
+        if stream is not None:
+            pipeline.forget_columns(stream.name)
     session.give({"cleared": cleared}, _show)
 
 

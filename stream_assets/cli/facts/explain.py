@@ -70,6 +70,7 @@ def _read(pipeline: Pipeline, consumer: Consumer, name: str) -> dict[str, Any]:
         "name": name,
         "table": pipeline.declarations.stream(name).daily if is_stream and consumer.grain == "day" else name,
         "is_stream": is_stream,
+        "drift": pipeline.declarations.stream(name).drift if is_stream else None,
         "columns": list(columns) if columns is not None else None,
         "arrives_as": consumer.forms.get(name, "pandas"),
     }

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from stream_assets.core.window import TimeWindow
 from stream_assets.errors import StreamAssetsError
 
 if TYPE_CHECKING:
     from stream_assets.core.declaration import StreamSpec
     from stream_assets.core.planning import LedgerState
     from stream_assets.core.receipt import Receipt
-    from stream_assets.core.window import TimeWindow
     from stream_assets.pipeline.pipeline import Pipeline
 
 MOST_WINDOWS = 100
@@ -35,6 +35,14 @@ def rejected_facts(pipeline: Pipeline, table: str, receipts: Iterable[Receipt]) 
         "rejected_reasons": dict(reasons.most_common()),
         "rejected_in": str(pipeline.lake.layout.all_rejected(stream.name)),
     }
+
+
+def discarded_facts(pipeline: Pipeline, stream: StreamSpec, receipts: Iterable[Receipt]) -> dict[str, Any]:
+    """Return the drift policy of a stream, and what it has left out: values by receipts, and names of their columns."""
+    values = sum(receipt.discarded for receipt in receipts)
+    nothing = TimeWindow(pipeline.lake.start, pipeline.lake.start)
+    columns = pipeline.site.columns(stream.name, nothing).discarded if values else ()
+    return {"drift": stream.drift, "discarded_values": values, "discarded_columns": list(columns)}
 
 
 def _windows(receipt: Receipt) -> list[TimeWindow]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from stream_assets.cli.facts.lateness import lateness_rule
-from stream_assets.cli.facts.sources import is_empty, rejected_facts
+from stream_assets.cli.facts.sources import discarded_facts, is_empty, rejected_facts
 from stream_assets.cli.facts.values import at, partitions, seconds, span, spans
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import StreamAssetsError
@@ -117,6 +117,7 @@ def _stream(pipeline: Pipeline, stream: StreamSpec, state: LedgerState) -> dict[
         "is_empty": is_empty(pipeline, stream, state),
         **rejected_facts(pipeline, stream.name, (f.current.receipt for f in files)),
         "rejected_since": at(since),
+        **discarded_facts(pipeline, stream, (f.current.receipt for f in files)),
     }
 
 

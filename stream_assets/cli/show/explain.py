@@ -19,7 +19,8 @@ def show_explain(facts: dict[str, Any], page: Page) -> None:
     for read in facts["reads"]:
         columns = ", ".join(read["columns"]) if read["columns"] is not None else "all columns"
         back = f", {last(facts['lookback_seconds'])} back" if facts["lookback_seconds"] else ""
-        page.line(f"Reads {read['table']}: {columns}, as {read['arrives_as']}{back}")
+        drift = f"; drift {read['drift']}" if read["drift"] else ""
+        page.line(f"Reads {read['table']}: {columns}, as {read['arrives_as']}{back}{drift}")
     for stream, rule in facts["lateness"].items():
         if rule["rule"]:
             page.line(f"Lateness of {stream} is {rule['rule']}: {last(rule['seconds'])}, {rule['why']}")

@@ -98,7 +98,8 @@ def _stream(stream: dict[str, Any], page: Page) -> None:
     page.line()
     page.line(f"{stream['stream']}: {stream['source']}", "bold")
     page.line(
-        f"  watermark {when(stream['watermark'])}; days {ranges(stream['days'])}; windows {ranges(stream['windows'])}"
+        f"  watermark {when(stream['watermark'])}; days {ranges(stream['days'])}; windows {ranges(stream['windows'])}; "
+        f"drift {stream['drift']}"
     )
     page.line(f"  late events: {stream['late_events']}", "dim")
     if stream["is_empty"]:
@@ -106,6 +107,10 @@ def _stream(stream: dict[str, Any], page: Page) -> None:
             f"  nothing has come yet, and windows are sealed as empty: are {stream['source']} the right ones?", "yellow"
         )
     show_rejected(stream, f"  since {when(stream['rejected_since'])} ", page)
+    if stream["discarded_values"]:
+        values = many(stream["discarded_values"], "value")
+        columns = ", ".join(stream["discarded_columns"]) or "columns"
+        page.line(f"  since {when(stream['rejected_since'])} {values} of {columns} discarded as new", "yellow")
     for reopened in stream["reopened"][:MOST_FAILURES]:
         page.line(f"  {reopened['table']} {ranges([reopened])} is read again: {reopened['reason']}")
     _failures(stream["stream"], stream["failures"], page)

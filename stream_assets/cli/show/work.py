@@ -39,7 +39,9 @@ def show_rejected(facts: dict[str, Any], indent: str, page: Page) -> None:
     if facts["rejected_rows"]:
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in facts["rejected_reasons"].items())
         rows = many(facts["rejected_rows"], "row")
-        page.line(f"{indent}{rows} rejected: {reasons}; kept in {facts['rejected_in']}", "yellow")
+        page.line(
+            f"{indent}{rows} rejected: {reasons}; kept in {facts['rejected_in']} (stream-assets rejected)", "yellow"
+        )
 
 
 def show_run(facts: dict[str, Any], page: Page) -> None:

@@ -81,6 +81,18 @@ class SourceRecords:
             (stream, cursor),
         )
 
+    def columns(self, stream: str) -> str | None:
+        """Return the columns that a stream is known to have, as text that the ledger does not look into; None: not known."""
+        row = self._database.row("select columns from stream where name = ?", (stream,))
+        return row["columns"] if row else None
+
+    def know_columns(self, stream: str, columns: str | None) -> None:
+        """Set what is known of a stream's columns; belongs into the transaction that publishes them. None forgets."""
+        self._database.change(
+            "insert into stream (name, columns) values (?, ?) on conflict (name) do update set columns = excluded.columns",
+            (stream, columns),
+        )
+
     def file_versions(self, stream: str, without: TimeWindow | None = None) -> Iterable[tuple[str, int, int, int]]:
         """Return `(path, size, mtime_ns, number of the look that found it)` of each source file.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from stream_assets.core.lateness import Auto, allowed, said
 from stream_assets.core.window import TimeWindow, utc
@@ -48,14 +49,16 @@ class FileEvents:
     first block (4 MiB) is written as one, without leading zeros, and text otherwise; a later cell that does
     not fit is an error that names it. Say `types` where files would be taken differently.
 
-    Times are timestamps with a time zone, or ISO 8601 text with an offset.
+    Times are timestamps with a time zone, or ISO 8601 text with an offset; with `timezone`, also without.
 
     Attributes:
         path: the folder; relative ones from the working directory.
         format: `jsonl`, `csv` or `parquet`.
         id, time, arrival: names of the columns; `arrival` None where there is none.
         lateness: distance of the watermark behind the clock: how long a file may take to land; `Auto` learns it, of files
-        with an arrival time.
+            with an arrival time.
+        timezone: of times that say none, like `Europe/Berlin`; empty: their rows are rejected, and can be released once
+            it is set.
         types: of CSV columns, like `zip:text,amount:float`; also `int` and `bool`.
         max_ratio: how many times its own size a file's content may be, once that is more than 256 MiB: text seldom
             shrinks by more than 100, gzip can by 1000.
@@ -71,6 +74,7 @@ class FileEvents:
     types: str = ""
     max_ratio: int = 250
     max_columns: int = 10_000
+    timezone: str = ""
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -86,6 +90,13 @@ class FileEvents:
             )
         if min(self.max_ratio, self.max_columns) < 1:
             raise DeclarationError("files: max_ratio and max_columns must be at least 1")
+        if self.timezone:
+            try:
+                ZoneInfo(self.timezone)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                raise DeclarationError(
+                    f"files: time zone {self.timezone!r} is not known: write one like Europe/Berlin"
+                ) from None
         self.column_types()
 
     @property
@@ -93,7 +104,7 @@ class FileEvents:
         """The columns' names as declared."""
         from stream_assets.events.conform import Names
 
-        return Names(self.id, self.time, self.arrival)
+        return Names(self.id, self.time, self.arrival, self.timezone)
 
     @property
     def settling(self) -> timedelta:

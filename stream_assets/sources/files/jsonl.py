@@ -26,6 +26,7 @@ from stream_assets.sources.files.piece import Flaw, Piece
 
 BLOCK_BYTES = 8 << 20
 _PARSED_AT_ONCE = 1 << 20
+_MOST_RUNS = 64
 _DEEP = (b"]" * DEEPEST, b"}" * DEEPEST, b"]}" * (DEEPEST // 2), b"}]" * (DEEPEST // 2))
 """How values end that are nested too deep: looked for in all bytes, because the parser would run out of stack."""
 
@@ -55,18 +56,18 @@ class JsonLines:
                 if not block.endswith(b"\n") and not _is_json(block[block.rfind(b"\n") + 1 :]):
                     cut = block.rfind(b"\n") + 1
                     if cut:
-                        yield self._piece(file, block[:cut], line, block.count(b"\n"), times_only)
+                        yield from self._pieces(file, block[:cut], line, block.count(b"\n"), times_only)
                     raise IncompleteLine(
                         f"the last line of {file.path} is not whole, so it is still being written: wait for "
                         "its newline, or end the line if nobody writes there any more",
                         whole=done + cut,
                     )
                 newlines = block.count(b"\n")
-                yield self._piece(file, block, line, newlines, times_only)
+                yield from self._pieces(file, block, line, newlines, times_only)
                 line += newlines
                 done += len(block)
 
-    def _piece(self, file: Found, block: bytes, line: int, newlines: int, times_only: bool) -> Piece:
+    def _pieces(self, file: Found, block: bytes, line: int, newlines: int, times_only: bool) -> list[Piece]:
         if line == 1 and block.startswith(b"\xef\xbb\xbf"):
             block = block[3:]
         try:
@@ -76,12 +77,12 @@ class JsonLines:
                 table = self._table(block, times_only)
                 if table.num_rows == newlines + (not block.endswith(b"\n")) or table.num_rows == _lines(block):
                     self._check_id(file, table)
-                    return Piece(table)
+                    return [Piece(table)]
         except (UnicodeDecodeError, pa.ArrowInvalid):
             pass
         return self._line_by_line(file, block, line, times_only)
 
-    def _line_by_line(self, file: Found, block: bytes, first: int, times_only: bool) -> Piece:
+    def _line_by_line(self, file: Found, block: bytes, first: int, times_only: bool) -> list[Piece]:
         """Leave out the lines that are no objects, and say which they are."""
         last = first + block.count(b"\n") - block.endswith(b"\n")
         good: list[bytes] = []
@@ -98,19 +99,38 @@ class JsonLines:
                 if len(flaws) > MOST_FLAWS:  # the scan refuses what has so many; the rest need not be looked at
                     break
         if not good:
-            return Piece(pa.table({}), tuple(flaws))
-        try:
-            table = self._table(b"\n".join(good) + b"\n", times_only)
-        except pa.ArrowInvalid:
-            # A time that is no text is one row's fault, and rejected with it; other columns have one type.
-            try:
-                table = self._table(b"\n".join(map(self._times_as_text, good)) + b"\n", times_only)
-            except pa.ArrowInvalid as error:
-                raise SourceError(_why(file, str(error), first, last)) from error
-        if table.num_rows != len(good):
+            return [Piece(pa.table({}), tuple(flaws))]
+        pieces: list[Piece] = []
+        wrong = self._runs(good, flaws, pieces, times_only)
+        if wrong is not None:
+            raise SourceError(_why(file, str(wrong), first, last)) from wrong
+        if sum(piece.table.num_rows for piece in pieces) != len(good):
             raise SourceError(f"{file.path}: lines {first} to {last} do not hold one object each: write one a line")
-        self._check_id(file, table)
-        return Piece(table, tuple(flaws))
+        for piece in pieces:
+            self._check_id(file, piece.table)
+        return pieces
+
+    def _runs(
+        self, good: list[bytes], flaws: list[Flaw], pieces: list[Piece], times_only: bool
+    ) -> pa.ArrowInvalid | None:
+        """Add lines as pieces in each of which every column has one type; what is wrong where that is many or none."""
+        try:
+            pieces.append(Piece(self._of_one_type(good, times_only), tuple(flaws)))
+            return None
+        except pa.ArrowInvalid as error:
+            if len(good) == 1 or len(pieces) >= _MOST_RUNS:
+                return error
+        middle = len(good) // 2
+        later = [Flaw(flaw.before - middle, flaw.message) for flaw in flaws if flaw.before >= middle]
+        wrong = self._runs(good[:middle], [f for f in flaws if f.before < middle], pieces, times_only)
+        return wrong or self._runs(good[middle:], later, pieces, times_only)
+
+    def _of_one_type(self, good: list[bytes], times_only: bool) -> pa.Table:
+        try:
+            return self._table(b"\n".join(good) + b"\n", times_only)
+        except pa.ArrowInvalid:
+            # A time that is no text is one row's fault, and rejected with it.
+            return self._table(b"\n".join(map(self._times_as_text, good)) + b"\n", times_only)
 
     def _times_as_text(self, line: bytes) -> bytes:
         """Return the object with its times as text, so that one that is a number is no other type than the rest."""

@@ -85,9 +85,10 @@ class Placing:
     the same one in every read.
     """
 
-    def __init__(self, *, time: str, now: datetime, fallback: datetime, last: int | None, path: str) -> None:
+    def __init__(self, *, time: str, zone: str, now: datetime, fallback: datetime, last: int | None, path: str) -> None:
         self.last = last
         self._time = time
+        self._zone = zone
         self._latest = micros(now + AHEAD)
         self._fallback = micros(fallback)
         self._path = path
@@ -146,7 +147,7 @@ class Placing:
             none = np.zeros(table.num_rows, np.bool_)
             return np.zeros(table.num_rows, np.int64), none, none, Intervals()
         column: Any = table.column(self._time)
-        done = [_read(chunk) for chunk in column.chunks]
+        done = [_read(chunk, self._zone) for chunk in column.chunks]
         times, readable, zoned = (np.concatenate(parts) for parts in zip(*done, strict=True))
         inside = (times >= 0) & (times <= self._latest)
         usable = readable & inside
@@ -155,12 +156,12 @@ class Placing:
         return times, usable, None if sound.all() else sound, intervals_of(np.unique(later // _GRID_US))
 
 
-def _read(chunk: pa.Array[Any]) -> tuple[Micros, Mask, Mask]:
+def _read(chunk: pa.Array[Any], zone: str) -> tuple[Micros, Mask, Mask]:
     """Return instants, which could be read, and which have a zone.
 
     One without a zone is read as UTC here, so that its rejection is counted near where it belongs.
     """
-    times, wrong = read_instants(chunk)
+    times, wrong = read_instants(chunk, zone)
     bare = wrong == NO_ZONE
     if not bare.any():
         return times, wrong == 0, ~bare

@@ -138,6 +138,7 @@ class Scan:
     def _placed(self, reader: Reader, window: TimeWindow | None, *, times_only: bool) -> Iterator[Placed]:
         placing = Placing(
             time=self._source.time,
+            zone=self._source.timezone,
             now=self._now,
             fallback=_changed(self._file),
             last=self._last,

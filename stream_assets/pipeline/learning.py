@@ -1,0 +1,62 @@
+"""What a publication teaches: the columns that its stream is known to have from then on, and which rejected rows it has."""
+
+from __future__ import annotations
+
+from stream_assets.core.declaration import StreamSpec
+from stream_assets.core.window import TimeWindow
+from stream_assets.errors import Conflict, SourceError
+from stream_assets.events.columns import Columns
+from stream_assets.pipeline.content import WindowContent
+from stream_assets.pipeline.site import Site
+
+
+class Learning:
+    """Gathers from what is staged, and records when it is published."""
+
+    def __init__(self, site: Site, stream: StreamSpec) -> None:
+        self._site = site
+        self._stream = stream
+        self._columns: Columns | None = None
+        self._rejected_in: dict[TimeWindow, str | None] = {}
+
+    def forget(self) -> None:
+        """Begin anew: what was staged is not published."""
+        self._columns = None
+
+    def begin(self, known: Columns) -> None:
+        """Go on from what a read has known."""
+        self._columns = self._columns or known
+
+    def learn(self, content: WindowContent) -> None:
+        """Take in the columns of a window that is about to be published, unless they are a copy."""
+        if self._columns is not None and content.is_fresh:
+            self._columns = self._columns.plus(Columns.of(content.table)).without(content.discarded_columns)
+
+    def record(self) -> None:
+        """Record the columns in the ledger; inside the transaction that publishes them.
+
+        Raises:
+            Conflict: transient; another writer has published columns meanwhile that these do not fit.
+        """
+        if self._columns is None:
+            return
+        name, records = self._stream.name, self._site.ledger.sources
+        text = records.columns(name)
+        present = self._columns if text is None else Columns.from_text(text)
+        try:
+            columns = present.plus(self._columns)
+        except SourceError as error:
+            raise Conflict(f"{name}: {error}, since another writer published meanwhile: it is read again") from error
+        if self._stream.drift != "evolve" and present.kinds and columns.kinds.keys() != present.kinds.keys():
+            raise Conflict(f"{name} got its first columns from another writer meanwhile: it is read again")
+        if columns.to_text() != text:
+            records.know_columns(name, columns.to_text())
+
+    def rejected(self, content: WindowContent) -> None:
+        """Note where the rejected rows of a window are that was read just now."""
+        self._rejected_in[content.window] = content.rejected_in
+
+    def keep_rejected(self, span: TimeWindow) -> None:
+        """Drop the rejected rows that were kept of `span` before: it is published, with those noted."""
+        for window in [w for w in self._rejected_in if span.start <= w.start < span.end]:
+            self._site.lake.beside.keep(self._stream.name, window, self._rejected_in.pop(window))
