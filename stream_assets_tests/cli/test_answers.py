@@ -45,6 +45,7 @@ def test_explain_says_lane_arithmetic_boundaries_and_readers(filled: Shell) -> N
             "name": "events",
             "table": "events",
             "is_stream": True,
+            "drift": "evolve",
             "columns": ["event_id", "amount"],
             "arrives_as": "arrow",
         }
