@@ -135,8 +135,8 @@ class Machine(RuleBasedStateMachine):
     @rule(place=places, index=st.integers(0, 50))
     def an_event_moves(self, place: float, index: int) -> None:
         name = self.added[index % len(self.added)]
+        self.w.clock.advance(SECOND)  # after whoever looked just now
         self.w.shop.move(name, self.before_now(place), at=self.w.now)
-        self.w.clock.advance(SECOND)
         self.moved.add(name)
 
     @rule(is_down=st.booleans())
