@@ -94,7 +94,7 @@ class Ingest:
                 if current and self._is_equal(current, content):
                     outcomes.append(self._unchanged(current, read.mark))
                     continue
-                if current:
+                if current and not _has_events_of(current, content):
                     self._refuse_loss(content)
                     moved |= self._moves.of(content)
                 self._stage_window(publisher, content, current, read.schema, read.mark)
@@ -131,7 +131,9 @@ class Ingest:
             discarded=content.discarded,
             accepted=(Accepted(content.window, content.accepted),) if content.accepted else (),
         )  # fmt: skip
-        is_same = current is not None and _has_events_of(current, content) and self._site.lake.is_whole(current)
+        is_same = (
+            current is not None and _has_events_of(current, content) and self._running.trusts(self._site.lake, current)
+        )
         publisher.stage(
             "5 min", schema, [content.table], lambda: receipt,
             touched=lambda said: Intervals() if is_same else said.covered, read_at=read_at,
@@ -149,7 +151,7 @@ class Ingest:
     def _is_equal(self, current: Current, content: WindowContent) -> bool:
         """Whether nothing would change, not even how many rows are said to be rejected."""
         is_same = _has_events_of(current, content) and current.receipt.rejected == content.rejected
-        return is_same and self._site.lake.is_whole(current)
+        return is_same and self._running.trusts(self._site.lake, current)
 
     def _unchanged(self, current: Current, read_at: int, mends: Intervals | None = None) -> Outcome:
         with self._site.ledger.transaction():
@@ -279,11 +281,12 @@ class Ingest:
             )  # fmt: skip
 
         def touched(said: Receipt) -> Intervals:
-            return Intervals.union_of(f.window for f in said.windows if before.get(f.start) != (f.rows, f.digest))
+            same = {} if self._running.is_mending else before  # who has read a damaged file reads it again
+            return Intervals.union_of(f.window for f in said.windows if same.get(f.start) != (f.rows, f.digest))
 
         said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at, mends=mends)
         is_same = known and _counts(known.receipt) == _counts(said)
-        if known and is_same and self._site.lake.is_whole(known):
+        if known and is_same and self._running.trusts(self._site.lake, known):
             publisher.drop(said)
             if is_along:
                 return []

@@ -18,36 +18,56 @@ from stream_assets.pipeline.site import Site
 
 
 def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: Intervals) -> None:
-    """Refuse the new content of a window that lacks events which the lake has there.
+    """Refuse the new content of a window that lacks events which the lake has there, or had by its receipt.
 
     Args:
-        content: what the source gave for the window.
+        content: what the source gave for the window; it differs from what the lake has.
         named: windows that the source itself has named as touched: an event that is in one of them now has moved, where
             the lake has that window.
 
     Raises:
-        SourceError: terminal; how many events are gone, and what to do.
+        SourceError: terminal; how many events would go, and how to allow it.
     """
     window = content.window
+    count = _count(site, stream, window)
     try:
         had = site.lake.read(stream.name, window, [EVENT_ID])
-    except LakeError:
-        return  # its file is gone or damaged: nothing is left there that could be lost
+    except (LakeError, OSError, pa.ArrowException):
+        had = pa.table(
+            {EVENT_ID: pa.array([], pa.string())}
+        )  # gone or damaged: its receipt still says how many there were
     lost = _lacking(had, [content.table])
     if lost:
         others = in_lake(site, stream, named) - Intervals.of(window)
         lost = _lacking(pa.table({EVENT_ID: lost}), [_ids(site, stream, span) for span in others])
-    if lost:
+    gone = max(len(lost), count - content.table.num_rows if had.num_rows < count else 0)
+    if gone:
+        such = f" (such as {lost[0]})" if lost else ", and the file that had them is gone or damaged"
         raise SourceError(
-            f"stream {stream.name!r}, window {window}: the source no longer gives {len(lost)} of {had.num_rows} events that the "
-            f"lake has (such as {lost[0]}), so nothing was replaced. If they are meant to go, say so: "
-            f"`stream-assets materialize {stream.name} --accept-loss` for that range, or `{stream.daily}` for its day"
+            f"stream {stream.name!r}, window {window}: the source no longer gives {gone:,} of {max(count, had.num_rows):,} events "
+            f"that the lake has{such}, so nothing was replaced. If they are meant to go, say so: "
+            f"`stream-assets materialize {_allowed(site, stream, window)} --accept-loss`"
         )
 
 
 def in_lake(site: Site, stream: StreamSpec, spans: Intervals) -> Intervals:
     """Return the part of `spans` that the lake has, as windows or as days."""
     return spans & (site.ledger.coverage(stream.name) | site.ledger.coverage(stream.daily))
+def _allowed(site: Site, stream: StreamSpec, window: TimeWindow) -> str:
+    """Return the table and the range that a loss is allowed for: the window's own, or its day where that is sealed."""
+    calendar = site.lake.calendar
+    if not site.ledger.coverage(stream.daily).covers(window):
+        return f"{stream.name} --from {calendar.key(window, '5 min')}"
+    return f"{stream.daily} --from {calendar.key(calendar.day_around(window.start), 'day')}"
+
+
+def _count(site: Site, stream: StreamSpec, window: TimeWindow) -> int:
+    """Return how many events the lake has in a window, as the receipts say."""
+    count = 0
+    for current in (file.current for file in site.lake.files(stream.name, window)):
+        facts = current.receipt.windows
+        count += sum(f.rows for f in facts if f.start == window.start) if facts else current.rows
+    return count
 
 
 def _lacking(had: pa.Table, now: list[pa.Table]) -> list[Any]:

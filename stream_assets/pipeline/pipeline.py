@@ -163,6 +163,7 @@ class Pipeline:
         run_id: str = "command",
         reason: str = "",
         accepts_loss: bool = False,
+        is_mending: bool = False,
     ) -> Iterator[Running]:
         """Hold a lease on the filling of one table, as a step of requested work or on its own."""
         self.lake.refuse_copy()
@@ -173,7 +174,8 @@ class Pipeline:
         error: str | None = None
         try:
             with signs_of_life(lambda: ledger.renew(lease, self.clock.now())):
-                yield Running(lease, run_id, reason or "asked by a person", request is not None, accepts_loss)
+                is_planned = request is not None
+                yield Running(lease, run_id, reason or "asked by a person", is_planned, accepts_loss, is_mending)
         except BaseException as raised:
             error = str(raised) or type(raised).__name__
             raise

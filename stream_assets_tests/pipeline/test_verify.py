@@ -36,7 +36,7 @@ def report(events: pa.Table) -> pa.Table:
 
 
 def line(number: int, time: datetime, amount: int = 1) -> str:
-    return json.dumps({"event_id": f"e{number:05}", "event_time": time.isoformat(), "amount": amount}) + "\n"
+    return json.dumps({"event_id": f"{time:%d}e{number:05}", "event_time": time.isoformat(), "amount": amount}) + "\n"
 
 
 @pytest.fixture
@@ -73,13 +73,12 @@ def differences(pipeline: Pipeline, *tables: str) -> list[Difference]:
 
 
 def mend(pipeline: Pipeline, difference: Difference) -> None:
-    """Do what `rm FILE; stream-assets materialize TABLE --from A --to B` does."""
-    *before, command = difference.mend.split("; ")
-    for said in before:
-        Path(said.removeprefix("rm ")).unlink()
-    words = command.split()
-    assert words[:2] == ["stream-assets", "materialize"], command
-    fill(pipeline, words[2], pipeline.range(words[2], words[4], words[6]))
+    """Do what the command says that a difference names, and nothing else."""
+    words = str(difference.mend).split()
+    span = pipeline.range(words[2], words[4], words[6])
+    assert words[1] == {"make": "materialize"}.get(difference.mend.way, "verify"), words
+    with pipeline.running(words[2], span, is_mending=words[-1] == "--mend") as running:
+        assert not pipeline.fill(words[2], span, running).failed
 
 
 def file_of(pipeline: Pipeline, table: str, span: TimeWindow = EVERYTHING) -> Path:
@@ -108,7 +107,8 @@ def test_an_event_that_changed_unseen_is_named_and_mended(pipeline: Pipeline, la
         seven = start + timedelta(minutes=7)
         change_source(landing, f"{start:%Y%m%d}", line(7, seven), line(7, seven, 2))
         (found,) = differences(pipeline, table)
-        assert (found.check, found.table, found.ids, found.is_known) == ("source", table, ("e00007 differs",), False)
+        assert (found.check, found.table, found.is_known) == ("source", table, False)
+        assert found.ids == (f"{start:%d}e00007 differs",)
         assert found.said == "5 events on both sides, but not the same"
         mend(pipeline, found)
         assert differences(pipeline, table) == []
@@ -131,7 +131,7 @@ def test_a_source_that_cannot_be_asked_is_a_difference(pipeline: Pipeline, landi
     (landing / "_lake.json").write_text("{}")
     found = differences(pipeline, "events")
     assert "its source cannot be asked: " in found[0].said
-    assert found[0].mend == "mend the source, and verify again"
+    assert str(found[0].mend) == "mend the source, and verify again"
 
 
 def test_windows_on_both_sides_of_a_hole_are_compared_once(tmp_path: Path, landing: Path) -> None:
@@ -146,7 +146,7 @@ def test_windows_on_both_sides_of_a_hole_are_compared_once(tmp_path: Path, landi
 def test_an_event_that_was_exchanged_for_another_is_named_on_both_sides(pipeline: Pipeline, landing: Path) -> None:
     change_source(landing, "20260310", "e00012", "x00012")
     (found,) = differences(pipeline, "events")
-    assert set(found.ids) == {"x00012 only in the source", "e00012 only in the lake"}
+    assert set(found.ids) == {"10x00012 only in the source", "10e00012 only in the lake"}
     assert found.span == TimeWindow(TODAY + 2 * GRID, TODAY + 3 * GRID)
 
 
@@ -154,7 +154,11 @@ def test_a_late_event_that_waits_to_be_healed_is_known_and_no_difference(pipelin
     (landing / "late.jsonl").write_text(line(99, TODAY + timedelta(minutes=3)))
     found = verify(pipeline.site, ("events",), EVERYTHING)
     (waiting,) = found.differences
-    assert (waiting.is_known, waiting.ids, waiting.mend) == (True, ("e00099 only in the source",), "stream-assets run")
+    assert (waiting.is_known, waiting.ids, str(waiting.mend)) == (
+        True,
+        ("10e00099 only in the source",),
+        "stream-assets run",
+    )
     assert waiting.said == "6 events in the source, 5 in the lake"
     assert found.is_good
 
@@ -194,7 +198,7 @@ def test_a_file_that_nobody_published_is_named(pipeline: Pipeline) -> None:
     stranger = file_of(pipeline, "report").with_name("copy.parquet")
     stranger.write_bytes(b"")
     (found,) = differences(pipeline, "report")
-    assert (found.check, found.mend) == ("layout", f"move {stranger} out of the lake")
+    assert (found.check, str(found.mend)) == ("layout", f"move {stranger} out of the lake")
 
 
 def test_a_table_that_nobody_declares_any_more_is_checked_against_the_ledger(pipeline: Pipeline) -> None:
@@ -205,7 +209,7 @@ def test_a_table_that_nobody_declares_any_more_is_checked_against_the_ledger(pip
     assert differences(later, "report") == []
     file_of(later, "report").unlink()
     (found,) = differences(later, "report")
-    assert "nobody declares 'report' any more" in found.mend
+    assert "nobody declares 'report' any more" in str(found.mend)
 
 
 def test_coverage_that_no_receipt_backs_is_found(pipeline: Pipeline) -> None:
@@ -253,8 +257,74 @@ def test_what_is_wanted_and_not_there_is_a_hole_after_a_quarter_of_an_hour(pipel
     assert [d for d in differences(pipeline, "events_daily", "report") if d.check == "hole"] == []
     clock.advance(timedelta(minutes=30))
     found = [d for d in differences(pipeline, "events_daily", "report") if d.check == "hole"]
-    assert [(d.table, d.mend) for d in found] == [
+    assert [(d.table, str(d.mend)) for d in found] == [
         ("events_daily", "stream-assets run"),
         ("report", "stream-assets run"),
     ]
     assert found[0].span == TimeWindow(TODAY, TODAY + timedelta(days=1))
+
+
+def test_events_of_one_id_in_two_windows_are_named_with_both_within_a_day_and_to_the_day_before(
+    pipeline: Pipeline, landing: Path
+) -> None:
+    again = YESTERDAY + timedelta(hours=5)
+    (landing / "again.jsonl").write_text(line(1, again).replace(f"{again:%d}e00001", "09e00001"))
+    fill(pipeline, "events_daily", TimeWindow(YESTERDAY, TODAY))
+    (landing / "today.jsonl").write_text(line(2, TODAY).replace("10e00002", "09e00002"))
+    fill(pipeline, "events", TimeWindow(TODAY, TODAY + GRID))
+    days, windows = (d for d in differences(pipeline, "events_daily", "events") if d.check == "identity")
+    assert days.ids == ("09e00001 in 2026-03-09T00:00Z and 2026-03-09T05:00Z",)
+    assert windows.ids == ("09e00002 in 2026-03-09T00:00Z and 2026-03-10T00:00Z",)
+    assert days.said == windows.said == "one id is in more than one window"
+    assert days.mend.way == "by hand"
+
+
+def test_deep_compares_ids_over_days_that_are_far_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "far"
+    folder.mkdir()
+    times = [YESTERDAY + timedelta(days=n, hours=n) for n in range(4)]
+    text = "".join(json.dumps({"event_id": n % 3, "event_time": t.isoformat()}) + "\n" for n, t in enumerate(times))
+    (folder / "all.jsonl").write_text(text)
+    source = FileEvents(str(folder), arrival=None)
+    project = Project((Stream("events", source),), lake=str(tmp_path / "far-lake"), start="2026-03-09")
+    made = project.open([], SettableClock(NOW + timedelta(days=5)))
+    list(made.run())
+    span = TimeWindow(YESTERDAY, YESTERDAY + timedelta(days=5))
+    assert verify(made.site, ("events", "events_daily"), span).differences == []
+    (found,) = verify(made.site, ("events", "events_daily"), span, is_deep=True).differences
+    assert (found.check, found.ids) == ("identity", ("0 in 2026-03-09T00:00Z and 2026-03-12T03:00Z",))
+
+
+def test_deep_reads_the_copies_of_a_days_windows(tmp_path: Path, landing: Path) -> None:
+    from stream_assets.lake.parquet import write_part
+
+    source = FileEvents(str(landing), arrival=None)
+    clock = SettableClock(YESTERDAY + timedelta(minutes=47))
+    project = Project((Stream("events", source),), lake=str(tmp_path / "lake"), start="2026-03-09")
+    pipeline = project.open([], clock)
+    fill(pipeline, "events", TimeWindow(YESTERDAY, YESTERDAY + 2 * GRID))
+    clock.set(NOW)
+    list(pipeline.run())
+    (copy, *_) = pipeline.lake.ledger.current("events", TimeWindow(YESTERDAY, YESTERDAY + GRID))
+    rows = pipeline.lake.rows_of(copy, pipeline.lake.schema_of([copy]))
+    write_part(pipeline.lake.layout.root / copy.file, rows.schema, [rows.slice(1)], lambda: copy.receipt)
+    assert differences(pipeline, "events") == []
+    (found,) = verify(pipeline.site, ["events"], EVERYTHING, is_deep=True).differences
+    assert (found.check, found.span, found.mend.way) == ("receipt", copy.span, "remake")
+    mend(pipeline, found)
+    assert verify(pipeline.site, ["events"], EVERYTHING, is_deep=True).differences == []
+
+
+def test_deep_reads_the_ledgers_file(pipeline: Pipeline) -> None:
+    assert pipeline.lake.ledger.faults() == []
+    ledger = pipeline.lake.layout.ledger
+    pipeline.lake.ledger.database.change("create index damaged on publication (reason)")
+    pipeline.lake.ledger.database.change("pragma writable_schema = on")
+    pipeline.lake.ledger.database.change("delete from sqlite_master where name = 'damaged'")
+    pipeline.lake.ledger.database.rows("pragma wal_checkpoint(truncate)")
+    pipeline.lake.ledger.database.close()
+    assert ledger.exists()
+    found = verify(pipeline.site, [], EVERYTHING, is_deep=True)
+    assert [d.check for d in found.differences][:1] == ["ledger"]
+    assert "stream-assets ledger rebuild" in str(found.differences[0].mend)
+    assert not found.is_good

@@ -12,14 +12,17 @@ from stream_assets.cli.session import Session
 @command("compare source, lake, ledger and files")
 @click.argument("table", required=False)
 @in_range
-def verify(session: Session, table: str | None, start: str | None, end: str | None) -> bool:
+@click.option("--deep", is_flag=True, help="Read every file, compare ids over the whole range, read the ledger's file.")
+@click.option("--mend", is_flag=True, help="Do what the differences name, then verify again.")
+def verify(session: Session, table: str | None, start: str | None, end: str | None, *, deep: bool, mend: bool) -> bool:
     """Compare source, lake, ledger and files, for TABLE or all tables; exit 1 on a difference.
 
-    A stream's name means its windows and its days. Files are read and rows are hashed, so this takes about as long as
-    reading the range from the source does.
+    A stream's name means its windows and its days. Files are read, rows are hashed, and consumers' partitions are
+    computed again, so this takes about as long as filling the range does.
     """
-    from stream_assets.cli.facts.verify import verify_facts
+    from stream_assets.cli.facts.verify import mended_facts, verify_facts
     from stream_assets.cli.show.verify import show_verify
+    from stream_assets.pipeline.verify import mend as do_mend
     from stream_assets.pipeline.verify import verify as compare
 
     pipeline = session.open()
@@ -34,10 +37,13 @@ def verify(session: Session, table: str | None, start: str | None, end: str | No
         tables = [table if table in pipeline.lake.ledger.tables() else session.table(table)]
     with bar() as shown:
         days = len(pipeline.calendar.days(asked))
-        shown.begin(
-            "verify",
-            len(tables) + sum(days for t in tables if t in declarations.tables and declarations.tables[t].stream),
-        )
-        found = compare(pipeline.site, tables, asked, shown.step)
-    session.give(verify_facts(tables, asked, found), show_verify)
+        streams = sum(days for t in tables if t in declarations.tables and declarations.tables[t].stream)
+        shown.begin("verify", (len(tables) + streams) * (1 + mend))
+        found = compare(pipeline.site, tables, asked, shown.step, is_deep=deep)
+        facts = verify_facts(tables, asked, found)
+        if mend:
+            before = mended_facts(found, do_mend(pipeline, found.differences))
+            found = compare(pipeline.site, tables, asked, shown.step, is_deep=deep)
+            facts = {**verify_facts(tables, asked, found), **before}
+    session.give(facts, show_verify)
     return found.is_good

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-import shlex
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
 from stream_assets.core.window import GRID, Grain, TimeWindow
-from stream_assets.lake.ledger import Current
 from stream_assets.pipeline.site import Site
 
-Check = Literal["source", "file", "day", "receipt", "layout", "coverage", "hole"]
+Check = Literal["source", "file", "day", "receipt", "layout", "coverage", "hole", "consumer", "identity", "ledger"]
+Way = Literal["run", "retry", "make", "remake", "cover", "by hand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """What mends a difference.
+
+    Attributes:
+        way: `run` (it is due), `retry` (it is paused), `make` (its partitions are made again), `remake` (they are
+            published again, even where they come out equal), `cover` (the ledger counts them again), `by hand` (only
+            people can).
+        said: the command, or what people have to do.
+    """
+
+    way: Way
+    said: str
+
+    def __str__(self) -> str:
+        return self.said
+
+
+RUN = Mend("run", "stream-assets run")
+MEND_LEDGER = Mend("by hand", "stop what writes into the lake, then `stream-assets ledger rebuild`")
+MEND_SOURCE = Mend("by hand", "mend the source, and verify again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +43,41 @@ class Difference:
     Attributes:
         check: `source` (source and lake), `file` (a file's rows and its receipt), `day` (a day and the copies of its
             windows), `receipt` (footer and ledger), `layout` (files and ledger), `coverage` (the ledger and its own
-            receipts), `hole` (wanted and not there).
+            receipts), `hole` (wanted and not there), `consumer` (a consumer's rows and those computed now), `identity`
+            (an id in two windows), `ledger` (its pages and indexes).
         span: event time.
         is_known: whether the planner knows already and mends it by itself.
-        ids: up to ten event ids that are on one side alone, or differ, each with what is wrong with it.
+        ids: up to ten event ids that are on one side alone, or differ, each with what is wrong with it; of a consumer,
+            rows.
     """
 
     check: Check
     table: str
     span: TimeWindow
     said: str
-    mend: str
+    mend: Mend
     is_known: bool = False
     ids: tuple[str, ...] = ()
 
 
 @dataclass
 class Verification:
-    """What was compared, and what differed."""
+    """What was compared, and what differed.
+
+    Attributes:
+        windows, rows, queries: of streams, compared with their sources.
+        files: compared with the ledger.
+        partitions, consumer_rows: of consumers, computed again.
+        skipped: partitions of consumers that were not, because they are known to be outdated: how many, by reason.
+    """
 
     windows: int = 0
     rows: int = 0
     files: int = 0
     queries: int = 0
+    partitions: int = 0
+    consumer_rows: int = 0
+    skipped: Counter[str] = field(default_factory=Counter[str])
     differences: list[Difference] = field(default_factory=list[Difference])
 
     @property
@@ -52,29 +87,46 @@ class Verification:
 
 
 class Findings:
-    """Gathers the differences of one verification."""
+    """Gathers the differences of one verification.
 
-    def __init__(self, site: Site, span: TimeWindow) -> None:
+    Args:
+        is_deep: whether everything is looked at that costs more than reading the span once.
+    """
+
+    def __init__(self, site: Site, span: TimeWindow, *, is_deep: bool = False) -> None:
         self.site = site
         self.span = span
+        self.is_deep = is_deep
         self.verification = Verification()
 
-    def add(self, check: Check, table: str, span: TimeWindow, said: str, mend: str, *, is_known: bool = False) -> None:
+    def add(
+        self, check: Check, table: str, span: TimeWindow, said: str, mend: Mend, *, is_known: bool = False,
+        ids: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         """Note one difference."""
-        self.verification.differences.append(Difference(check, table, span, said, mend, is_known))
+        self.verification.differences.append(Difference(check, table, span, said, mend, is_known, ids))
 
-    def remake(self, current: Current, grain: Grain) -> str:
-        """Return the commands that make a partition again whose file is not as it was written."""
-        path = self.site.lake.layout.root / current.file
-        mend = self.mend(current.table, grain, current.span)
-        return f"rm {shlex.quote(str(path))}; {mend}" if path.exists() else mend
+    def make(self, table: str, grain: Grain, span: TimeWindow) -> Mend:
+        """Return what makes the partitions of `span` again, and publishes those that come out otherwise."""
+        return self._of_declared(table, "make", f"stream-assets materialize {table} {self._range(grain, span)}")
 
-    def mend(self, table: str, grain: Grain, span: TimeWindow) -> str:
-        """Return the command that makes the partitions of `span` again."""
-        if table not in self.site.declarations.tables:
-            return f"nobody declares {table!r} any more: declare it again, or move its folder out of the lake"
+    def remake(self, table: str, grain: Grain, span: TimeWindow) -> Mend:
+        """Return what publishes the partitions of `span` again whose files are not as they were written."""
+        return self._of_declared(table, "remake", f"stream-assets verify {table} {self._range(grain, span)} --mend")
+
+    def cover(self, table: str, grain: Grain, span: TimeWindow) -> Mend:
+        """Return what makes the ledger count again what is delivered in `span`."""
+        return Mend("cover", f"stream-assets verify {table} {self._range(grain, span)} --mend")
+
+    def _of_declared(self, table: str, way: Way, command: str) -> Mend:
+        if table in self.site.declarations.tables:
+            return Mend(way, command)
+        said = f"nobody declares {table!r} any more: declare it again, or move its folder out of the lake"
+        return Mend("by hand", said)
+
+    def _range(self, grain: Grain, span: TimeWindow) -> str:
         calendar = self.site.lake.calendar
         every = calendar.partitions(span, grain)
         start = calendar.key(every[0], grain)
         end = calendar.key(TimeWindow(every[-1].end, every[-1].end + GRID), grain)
-        return f"stream-assets materialize {table} --from {start} --to {end}"
+        return f"--from {start} --to {end}"

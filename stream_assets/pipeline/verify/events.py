@@ -9,15 +9,16 @@ import pyarrow as pa
 from stream_assets.core.declaration import StreamSpec, Table
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import WindowFact
-from stream_assets.core.window import TimeWindow
+from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import LakeError, SourceError, SourceUnavailable
 from stream_assets.events.hashing import digest, hash_rows
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.observe import observe
 from stream_assets.pipeline.reading import Read
-from stream_assets.pipeline.verify.difference import Difference, Findings
+from stream_assets.pipeline.verify.difference import MEND_SOURCE, RUN, Difference, Findings
 from stream_assets.pipeline.verify.gaps import compare_gaps
+from stream_assets.pipeline.verify.identity import find_in_two_windows
 
 MOST_IDS = 10
 
@@ -44,6 +45,9 @@ class Events:
             for piece in Intervals.of(day) - gaps:
                 if asked := there.clip(piece):
                     self._day(asked)
+            if not self._found.is_deep:
+                before = self._lake.calendar.day_around(day.start - GRID)
+                find_in_two_windows(self._found, self._table, TimeWindow(before.start, day.end), day)
             step()
 
     def _day(self, asked: Intervals) -> None:
@@ -59,7 +63,7 @@ class Events:
                 found, windows, rows = self._compare(asked, hull)
             except (SourceError, SourceUnavailable) as error:
                 said = f"not compared, because the source cannot be read there: {error}"
-                found.append(Difference("source", self._table.name, hull, said, "mend the source, and verify again"))
+                found.append(Difference("source", self._table.name, hull, said, MEND_SOURCE))
                 break
             if not found or before == [(c.span, c.revision) for c in self._lake.ledger.current(self._table.name, hull)]:
                 break
@@ -99,11 +103,8 @@ class Events:
                     yield fact, self._lake.rows_of(current, self._lake.schema_of([current]))
             except (OSError, pa.ArrowException, LakeError, RuntimeError) as error:
                 said = f"its file {current.file} cannot be read ({type(error).__name__})"
-                found.append(
-                    Difference(
-                        "file", self._table.name, current.span, said, self._found.remake(current, self._table.grain)
-                    )
-                )
+                mend = self._found.remake(self._table.name, self._table.grain, current.span)
+                found.append(Difference("file", self._table.name, current.span, said, mend))
 
     def _not_as_written(self, window: TimeWindow, rows: int, there: int) -> Difference:
         said = (
@@ -111,14 +112,8 @@ class Events:
             if rows != there
             else "the file's rows are not those of its receipt"
         )
-        current = self._lake.ledger.current(self._table.name, window)
-        return Difference(
-            "file",
-            self._table.name,
-            window,
-            said,
-            self._found.remake(current[0], self._table.grain) if current else "stream-assets run",
-        )
+        mend = self._found.remake(self._table.name, self._table.grain, window)
+        return Difference("file", self._table.name, window, said, mend)
 
     def _not_as_source(self, theirs: WindowContent, kept: pa.Table) -> Difference:
         observe(self._site)  # what has arrived since the look before is no loss: the planner is told of it now
@@ -132,7 +127,7 @@ class Events:
             if theirs.table.num_rows != kept.num_rows
             else f"{kept.num_rows:,} events on both sides, but not the same"
         )
-        mend = "stream-assets run" if is_known else self._found.mend(self._table.name, self._table.grain, theirs.window)
+        mend = RUN if is_known else self._found.make(self._table.name, self._table.grain, theirs.window)
         return Difference(
             "source", self._table.name, theirs.window, said, mend, is_known, differing_ids(theirs.table, kept)
         )

@@ -8,7 +8,7 @@ from stream_assets.core.receipt import Accepted
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceError, SourceUnavailable
 from stream_assets.pipeline.reading import Read
-from stream_assets.pipeline.verify.difference import Findings
+from stream_assets.pipeline.verify.difference import Findings, Mend
 
 
 def compare_gaps(found: Findings, table: Table, stream: StreamSpec, there: Intervals) -> Intervals:
@@ -19,7 +19,7 @@ def compare_gaps(found: Findings, table: Table, stream: StreamSpec, there: Inter
             gone = Intervals.union_of(_gone(found, table, stream, gap, span))
             for part in gone:
                 said = f"sealed without data ({gap.said}), and its source still does not give it"
-                found.add("source", table.name, part, said, "none needed", is_known=True)
+                found.add("source", table.name, part, said, Mend("by hand", "none needed"), is_known=True)
     return Intervals.union_of(s for gap in gaps for s in there.clip(gap.span))
 
 
@@ -38,7 +38,7 @@ def _gone(found: Findings, table: Table, stream: StreamSpec, gap: Accepted, span
                             found.site.lake.calendar.day_around(content.window.start), "day"
                         )
                     mend = f"stream-assets reopen {table.name} --from {key} --reason 'the source has it again'; stream-assets run"
-                    found.add("source", table.name, content.window, said, mend)
+                    found.add("source", table.name, content.window, said, Mend("by hand", mend))
         return []
     except SourceUnavailable:
         return [span]

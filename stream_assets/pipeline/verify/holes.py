@@ -9,7 +9,7 @@ from stream_assets.core.declaration import Table
 from stream_assets.core.planning import Rule
 from stream_assets.core.window import TimeWindow
 from stream_assets.pipeline.observe import ledger_state
-from stream_assets.pipeline.verify.difference import Findings
+from stream_assets.pipeline.verify.difference import RUN, Findings, Mend
 
 PATIENCE = timedelta(minutes=15)
 """What is wanted for less long than this is not missed yet: its run is on its way."""
@@ -32,5 +32,5 @@ def find_holes(found: Findings, table: Table) -> None:
         failures = [f for f in state.table(table.name).failures if f.span.overlaps(hole)]
         is_paused = any(f.is_paused for f in failures)
         said = f"wanted and not there: {failures[0].error}" if failures else "wanted and not there"
-        mend = f"stream-assets retry {table.name}" if is_paused else "stream-assets run"
+        mend = Mend("retry", f"stream-assets retry {table.name}") if is_paused else RUN
         found.add("hole", table.name, hole, said, mend)

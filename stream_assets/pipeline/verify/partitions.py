@@ -11,9 +11,10 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import LakeError
 from stream_assets.events.hashing import digest
+from stream_assets.events.schema import ARRIVAL_TIME
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import read_receipt
-from stream_assets.pipeline.verify.difference import Findings
+from stream_assets.pipeline.verify.difference import Findings, Mend
 
 
 class Partitions:
@@ -35,7 +36,8 @@ class Partitions:
             covered += current.receipt.covered
             said = self._receipt(current)
             if said and self._is_current(current):
-                self._found.add("receipt", self._name, current.span, said, self._found.remake(current, self._grain))
+                mend = self._found.remake(self._name, self._grain, current.span)
+                self._found.add("receipt", self._name, current.span, said, mend)
             if self._table and self._table.is_days_of_stream:
                 self._copies(current)
         for day in self._lake.calendar.days(self._found.span):
@@ -44,10 +46,10 @@ class Partitions:
         receipts = Intervals.union_of(covered).clip(self._found.span)
         for span in counted - receipts:
             said = "the ledger counts it as delivered, but no receipt says so"
-            self._found.add("coverage", self._name, span, said, self._found.mend(self._name, self._grain, span))
+            self._found.add("coverage", self._name, span, said, self._found.cover(self._name, self._grain, span))
         for span in receipts - counted:
             said = "a receipt says that it is delivered, but the ledger does not count it"
-            self._found.add("coverage", self._name, span, said, self._found.mend(self._name, self._grain, span))
+            self._found.add("coverage", self._name, span, said, self._found.cover(self._name, self._grain, span))
 
     def _is_current(self, current: Current) -> bool:
         """Whether a partition has not been published again meanwhile; waits for a publication that is under way."""
@@ -64,15 +66,22 @@ class Partitions:
         try:
             if read_receipt(path) != current.receipt:
                 return f"the receipt in {current.file} is not the one in the ledger"
-            if self._table and self._table.consumer:
-                rows = self._lake.rows_of(current, self._lake.schema_of([current]))
-                if (rows.num_rows, digest(rows, skip=())) != (current.rows, current.digest):
-                    return f"the rows in {current.file} are not those of its receipt"
+            if (self._found.is_deep or (self._table and self._table.consumer)) and not self._has_its_rows(current):
+                return f"the rows in {current.file} are not those of its receipt"
         except FileNotFoundError:
             return f"its file {current.file} is not there"
         except (OSError, pa.ArrowException, LakeError) as error:
             return f"its file {current.file} is not whole ({error})"
         return ""
+
+    def _has_its_rows(self, current: Current) -> bool:
+        """Whether a file's rows are as many as its receipt says, and have its digest; a day is read window by window."""
+        if current.receipt.windows:
+            found = self._lake.windows_of_day(current)
+            return all((r.num_rows, digest(r)) == (fact.rows, fact.digest) for fact, r in found)
+        rows = self._lake.rows_of(current, self._lake.schema_of([current]))
+        skip = (ARRIVAL_TIME,) if self._site.ledger.stream_of(self._name) else ()
+        return (rows.num_rows, digest(rows, skip=skip)) == (current.rows, current.digest)
 
     def _copies(self, day: Current) -> None:
         """Compare the windows of a sealed day with the copies of them that are still kept."""
@@ -82,7 +91,7 @@ class Partitions:
         for copy in self._lake.ledger.current(stream.name, day.span):
             if facts.get(copy.span.start) != (copy.rows, copy.digest):
                 said = f"the day {self._lake.calendar.key(day.span, 'day')} and the copy of this window differ; readers get the day's"
-                mend = self._found.mend(stream.name, "5 min", copy.span)
+                mend = self._found.make(stream.name, "5 min", copy.span)
                 self._found.add("day", stream.name, copy.span, said, mend, is_known=waiting.covers(copy.span))
 
     def _strangers(self, day: TimeWindow) -> None:
@@ -100,6 +109,15 @@ class Partitions:
             found = strangers()
         for path in found:
             said = f"{path.relative_to(layout.root)} is not in the ledger, but readers that list folders count it"
-            is_left = layout.revision_of(path.name) is not None
-            mend = self._found.mend(self._name, self._grain, day) if is_left else f"move {path} out of the lake"
+            partition = self._partition_of(path, day)
+            apart = Mend("by hand", f"move {path} out of the lake")
+            mend = self._found.remake(self._name, self._grain, partition) if partition else apart
             self._found.add("layout", self._name, day, said, mend)
+
+    def _partition_of(self, path: Path, day: TimeWindow) -> TimeWindow | None:
+        """Return the partition of which a file could be a part that a crash has left; None for any other file."""
+        layout = self._lake.layout
+        if layout.revision_of(path.name) is None:
+            return None
+        every = self._lake.calendar.partitions(day, self._grain)
+        return next((p for p in every if layout.partition(self._name, self._grain, p) == path.parent), None)

@@ -1,0 +1,124 @@
+"""Consumers' tables against a fresh computation from the lake's inputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from stream_assets.core.declaration import Consumer, Table
+from stream_assets.core.planning import LedgerState
+from stream_assets.errors import ConsumerError, LakeError, TerminalError, TransientError
+from stream_assets.lake.ledger import Current
+from stream_assets.pipeline.compute import Compute
+from stream_assets.pipeline.inputs import Inputs
+from stream_assets.pipeline.observe import ledger_state, observe
+from stream_assets.pipeline.verify.difference import Difference, Findings, Mend
+from stream_assets.pipeline.verify.values import compare_rows
+
+REOPENED = "reopened, and made again by themselves"
+OTHER_CODE = "made by other code"
+FAILED = "failed when they were to be made again"
+UNREADABLE = "without all of their inputs"
+
+
+class Consumers:
+    """Computes every partition of one consumer again, and compares its rows by value. Publishes nothing."""
+
+    def __init__(self, found: Findings, table: Table, consumer: Consumer) -> None:
+        self._found = found
+        self._counts = found.verification
+        self._site = found.site
+        self._table = table
+        self._consumer = consumer
+
+    def compare(self) -> None:
+        """Compare the partitions inside the span, as many at once as are read together."""
+        there = {c.span: c for c in self._site.ledger.current(self._table.name, self._found.span)}
+        for partitions in Compute(self._site, self._consumer, ledger_state(self._site)).together(list(there)):
+            self._together([there[p] for p in partitions])
+
+    @property
+    def _by_hand(self) -> Mend:
+        return Mend("by hand", f"mend the function, then `stream-assets refresh {self._table.name}`")
+
+    def _together(self, partitions: Sequence[Current]) -> None:
+        """Compare neighbours; where inputs cannot be read, halves, until the one that reads the bad one stands alone."""
+        try:
+            self._counts.differences += self._differences(partitions)
+        except (TerminalError, OSError, pa.ArrowException) as error:
+            if len(partitions) == 1:
+                self._counts.differences.append(self._unread(partitions[0], error))
+                return
+            middle = len(partitions) // 2
+            for half in (partitions[:middle], partitions[middle:]):
+                self._together(half)
+        except TransientError as error:
+            self._counts.differences += [self._unread(current, error) for current in partitions]
+
+    def _differences(self, partitions: Sequence[Current]) -> list[Difference]:
+        state = ledger_state(self._site)
+        compute = Compute(self._site, self._consumer, state)
+        why = {c.span: self._why_not(c, state) for c in partitions}
+        for current in partitions:
+            if not why[current.span] and not compute.can_be_read(current.span, current.receipt.covered):
+                why[current.span] = UNREADABLE
+        wanted = [c for c in partitions if not why[c.span]]
+        found: list[Difference] = []
+        inputs = compute.inputs([c.span for c in wanted or partitions])
+        for current in wanted:
+            difference = self._compare(compute, current, inputs)
+            if difference:
+                # What was published or reopened meanwhile is looked at by whoever is about to make it again.
+                why[current.span] = self._why_not_any_more(current)
+            if difference and not why[current.span]:
+                found.append(difference)
+        skipped = Counter(filter(None, why.values()))
+        self._counts.partitions += len(partitions) - skipped.total()
+        self._counts.skipped.update(skipped)
+        return found
+
+    def _why_not(self, current: Current, state: LedgerState) -> str:
+        """Return why a partition is known not to be what its inputs give now; nothing where it should be."""
+        known = state.table(self._table.name)
+        if any(f.span.overlaps(current.span) for f in known.failures):
+            return FAILED
+        if current.code != self._consumer.code:
+            return OTHER_CODE
+        return REOPENED if any(r.span.overlaps(current.span) for r in known.reopened) else ""
+
+    def _why_not_any_more(self, current: Current) -> str:
+        observe(self._site)
+        is_same = self._site.ledger.revision(current.table, current.span) == current.revision
+        return self._why_not(current, ledger_state(self._site)) if is_same else REOPENED
+
+    def _compare(self, compute: Compute, current: Current, inputs: Inputs) -> Difference | None:
+        try:
+            made = compute.partition(current.span, inputs, current.receipt.covered)
+        except ConsumerError as error:
+            return Difference("consumer", self._table.name, current.span, str(error), self._by_hand)
+        self._counts.consumer_rows += made.table.num_rows
+        if (made.table.num_rows, made.digest) == (current.rows, current.digest):
+            return None
+        try:
+            kept = self._site.lake.rows_of(current, self._site.lake.schema_of([current]))
+        except (OSError, pa.ArrowException, LakeError):
+            return None  # its own file is not whole, which is a difference of its own
+        unequal = compare_rows(made.table, kept)
+        if unequal is None:
+            return None
+        said = (
+            f"{current.rows:,} rows in the lake, {made.table.num_rows:,} computed now from the same inputs; {unequal}"
+        )
+        if made.inputs != current.receipt.inputs:
+            said = f"its inputs are not those that its receipt names, and nothing has reopened it: {said}"
+        mend = self._found.make(self._table.name, self._table.grain, current.span)
+        return Difference("consumer", self._table.name, current.span, said, mend, ids=unequal.rows)
+
+    def _unread(self, current: Current, error: Exception) -> Difference:
+        said = f"not computed, because what it needs cannot be read: {error}"
+        inputs = " and ".join(f"`stream-assets verify {name}`" for name in self._consumer.inputs)
+        return Difference(
+            "consumer", self._table.name, current.span, said, Mend("by hand", f"mend them first: {inputs}")
+        )
