@@ -16,6 +16,7 @@ from stream_assets.defs.checks import build_checks
 from stream_assets.defs.names import DEFAULT, Names
 from stream_assets.defs.partitions import Partitions
 from stream_assets.defs.resources import LakeResource, open_pipeline, source_resource
+from stream_assets.defs.verify import build_verify
 from stream_assets.pipeline.project import Project, find_consumers
 
 if TYPE_CHECKING:
@@ -67,11 +68,12 @@ def build_definitions(
     warnings.filterwarnings("ignore", message="Parameter `(backfill_policy|allow_nonexistent)", category=dg.BetaWarning)
     is_running = default_status == dg.DefaultSensorStatus.RUNNING
     sensors, schedules = build_automations(declarations, names, project.timezone, is_running, open_from, keys)
+    verifying, verified_daily = build_verify(declarations, names, project.timezone, open_from, keys)
     return dg.Definitions(
         assets=build_assets(declarations, partitions, names, group, open_from, keys),
-        asset_checks=build_checks(declarations, names, open_from, keys),
+        asset_checks=[*build_checks(declarations, names, open_from, keys), *verifying],
         sensors=sensors,
-        schedules=schedules,
+        schedules=[*schedules, verified_daily],
         resources={
             names.lake: LakeResource.of(project),
             **{sources[s.name]: source_resource(s.source) for s in project.streams},

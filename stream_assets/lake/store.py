@@ -175,8 +175,14 @@ class Lake(Foundation):
 
         Raises:
             Conflict: transient; the day was replaced meanwhile.
+            LakeError: terminal; the file has more or fewer rows than its receipt.
         """
         with self._reader.exactly(day, pq.ParquetFile) as file:
+            if file.metadata.num_rows != day.rows:
+                raise LakeError(
+                    f"{day.file} has {file.metadata.num_rows:,} rows, and its receipt {day.rows:,}: "
+                    f"run `stream-assets verify {day.table}`"
+                )
             groups = iter(range(file.num_row_groups))
             waiting = file.schema_arrow.remove_metadata().empty_table()
             for fact in day.receipt.windows:

@@ -40,11 +40,12 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
     if lost:
         others = in_lake(site, stream, named) - Intervals.of(window)
         lost = _lacking(pa.table({EVENT_ID: lost}), [_ids(site, stream, span) for span in others])
-    gone = max(len(lost), count - content.table.num_rows if had.num_rows < count else 0)
+    is_whole = had.num_rows >= count
+    gone = max(len(lost), 0 if is_whole else count - content.table.num_rows)
     if gone:
         such = f" (such as {lost[0]})" if lost else ", and the file that had them is gone or damaged"
         raise SourceError(
-            f"stream {stream.name!r}, window {window}: the source no longer gives {gone:,} of {max(count, had.num_rows):,} events "
+            f"stream {stream.name!r}, window {window}: the source no longer gives {gone:,} of {count:,} events "
             f"that the lake has{such}, so nothing was replaced. If they are meant to go, say so: "
             f"`stream-assets materialize {_allowed(site, stream, window)} --accept-loss`"
         )
@@ -74,7 +75,7 @@ def _lacking(had: pa.Table, now: list[pa.Table]) -> list[Any]:
     """Return the ids of `had` that no table of `now` has."""
     if not had.num_rows:
         return []
-    ids: Any = had.column(EVENT_ID)
+    ids: Any = pc.unique(had.column(EVENT_ID))
     for table in now:
         there: Any = table.column(EVENT_ID)
         ids = ids.filter(are_absent(ids, there))

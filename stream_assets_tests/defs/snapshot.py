@@ -43,7 +43,7 @@ def described(definitions: dg.Definitions) -> str:
         lines += _text(schedule.description)
     for job in sorted(repository.get_all_jobs(), key=lambda j: j.name):
         nodes = sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
-        lines += [f"job {job.name}: {', '.join(nodes)}; executor {job.executor_def.name}"]
+        lines += [f"job {job.name}: {', '.join(nodes) or 'checks alone'}; executor {job.executor_def.name}"]
     for name, resource in sorted((definitions.resources or {}).items()):
         lines += [f"resource {name}: {type(resource).__name__}({_fields(resource)})"]
     return "\n".join(lines) + "\n"

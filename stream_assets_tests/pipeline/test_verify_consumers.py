@@ -148,7 +148,7 @@ def test_what_is_stale_is_counted_and_no_difference(tmp_path: Path) -> None:
     pipeline.lake.ledger.reopen("countries", pipeline.lake.ledger.coverage("countries").clip(day), "said", NOW, NOW)
     found = verified(pipeline, "countries")
     assert found.differences == []
-    assert found.skipped == {"reopened, and made again by themselves": 1}
+    assert found.reasons == {"reopened, and made again by themselves": 1}
 
 
 def test_what_other_code_made_is_counted_and_no_difference(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_what_other_code_made_is_counted_and_no_difference(tmp_path: Path) -> No
     later = project.open([replace(other, name="countries")], SettableClock(NOW))
     found = verified(later, "countries")
     assert [d for d in found.differences if d.check == "consumer"] == []
-    assert found.skipped == {"made by other code": 1}
+    assert found.reasons == {"made by other code": 1}
 
 
 def test_what_has_failed_is_counted_and_no_difference(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_what_has_failed_is_counted_and_no_difference(tmp_path: Path) -> None:
     pipeline.lake.ledger.work.fail("countries", day, "said", NOW, transient=False, code=countries.code, upto=None)
     found = verified(pipeline, "countries")
     assert [d for d in found.differences if d.check == "consumer"] == []
-    assert found.skipped == {"failed when they were to be made again": 1}
+    assert found.reasons == {"failed when they were to be made again": 1}
 
 
 def test_an_input_that_cannot_be_read_is_said_once_a_partition_that_needs_it(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def verify_facts(tables: list[str], asked: TimeWindow, found: Verification) -> d
         "source_queries": found.queries,
         "partitions": found.partitions,
         "consumer_rows": found.consumer_rows,
-        "skipped": dict(found.skipped),
+        "skipped": dict(found.reasons),
         "is_good": found.is_good,
         "differences": [_difference(d) for d in found.differences],
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -74,8 +73,8 @@ class Consumers:
                 why[current.span] = self._why_not_any_more(current)
             if difference and not why[current.span]:
                 found.append(difference)
-        skipped = Counter(filter(None, why.values()))
-        self._counts.partitions += len(partitions) - skipped.total()
+        skipped = {(self._table.name, span): reason for span, reason in why.items() if reason}
+        self._counts.partitions += len(partitions) - len(skipped)
         self._counts.skipped.update(skipped)
         return found
 

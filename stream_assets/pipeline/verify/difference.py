@@ -68,7 +68,7 @@ class Verification:
         windows, rows, queries: of streams, compared with their sources.
         files: compared with the ledger.
         partitions, consumer_rows: of consumers, computed again.
-        skipped: partitions of consumers that were not, because they are known to be outdated: how many, by reason.
+        skipped: partitions of consumers that were not, by table and partition, because they are known to be outdated.
     """
 
     windows: int = 0
@@ -77,8 +77,13 @@ class Verification:
     queries: int = 0
     partitions: int = 0
     consumer_rows: int = 0
-    skipped: Counter[str] = field(default_factory=Counter[str])
+    skipped: dict[tuple[str, TimeWindow], str] = field(default_factory=dict[tuple[str, TimeWindow], str])
     differences: list[Difference] = field(default_factory=list[Difference])
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many partitions were skipped, by reason."""
+        return Counter(self.skipped.values())
 
     @property
     def is_good(self) -> bool:

@@ -102,7 +102,7 @@ class Events:
                     fact = WindowFact(current.span.start, current.rows, current.digest)
                     yield fact, self._lake.rows_of(current, self._lake.schema_of([current]))
             except (OSError, pa.ArrowException, LakeError, RuntimeError) as error:
-                said = f"its file {current.file} cannot be read ({type(error).__name__})"
+                said = f"its file {current.file} cannot be read ({_kind(error)})"
                 mend = self._found.remake(self._table.name, self._table.grain, current.span)
                 found.append(Difference("file", self._table.name, current.span, said, mend))
 
@@ -131,6 +131,11 @@ class Events:
         return Difference(
             "source", self._table.name, theirs.window, said, mend, is_known, differing_ids(theirs.table, kept)
         )
+
+
+def _kind(error: Exception) -> str:
+    """Return what an error says, if it is one of ours; what others say is long and names no remedy."""
+    return str(error) if isinstance(error, LakeError) else type(error).__name__
 
 
 def differing_ids(source: pa.Table, lake: pa.Table) -> tuple[str, ...]:
