@@ -23,6 +23,7 @@ MODULES = {
     "lateness": "lateness",
     "verify": "verify",
     "rejected": "rejected",
+    "prove": "prove",
     "files": "files",
     "sql": "sql",
     "adopt": "adopt",

@@ -40,7 +40,7 @@ def verified(host: Host) -> dict[str, Any]:
 
 
 def lines(evaluation: Any) -> dict[str, dict[str, Any]]:
-    return {r.data["partition"]: dict(r.data) for r in evaluation.metadata["partitions"].value}
+    return {r.data["partition"]: dict(r.data) for r in evaluation.metadata["partitions"].records}
 
 
 def test_its_job_gives_a_verdict_on_every_partition_of_the_live_span(hosted: Hosted) -> None:
