@@ -153,10 +153,42 @@ def test_verify_agrees_after_a_run_and_names_what_is_lost(filled: Shell) -> None
     answer = filled("verify", "orders")
     assert answer.code == 1
     assert "is not there" in answer.out
-    mend = "materialize orders --from 2026-03-09T00:15+0000 --to 2026-03-09T00:20+0000"
+    mend = "verify orders --from 2026-03-09T00:15+0000 --to 2026-03-09T00:20+0000 --mend"
     assert f"mend: stream-assets {mend}" in answer.out
-    assert filled(*mend.split()).code == 0
-    assert filled("verify", "orders").code == 0
+    mended = filled(*mend.split(), "--json")
+    assert (mended.code, mended.facts["is_good"], mended.facts["differences"]) == (0, True, [])
+    assert [d["check"] for d in mended.facts["before"]] == ["receipt"]
+    assert [(m["table"], m["is_done"]) for m in mended.facts["mended"]] == [("orders", True)]
+    path.unlink(missing_ok=True)
+    (path.parent / "copy.parquet").write_bytes(b"")
+    answer = filled("verify", "orders", "--mend")
+    assert answer.code == 1
+    assert "out of the lake" in answer.out
+    (path.parent / "copy.parquet").unlink()
+    assert filled("verify", "orders", "--deep").code == 0
+
+
+def test_prove_says_what_each_lane_did_and_that_they_are_equal(shell: Shell) -> None:
+    shell.env["STREAM_ASSETS_SOURCE"] = "synthetic:?rate=0.002&late_share=0.2"
+    assert shell("run").code == 0
+    facts = shell.json("prove", "report", "--from", "2026-03-09", "--to", "2026-03-10")
+    assert (facts["consumer"], facts["is_equal"], facts["differences"]) == ("report", True, [])
+    batch, micro = facts["lanes"]
+    assert (batch["name"], micro["name"]) == ("batch", "micro-batch")
+    assert batch["partitions"] == micro["partitions"] == batch["rows"] == micro["rows"] == 1
+    assert micro["runs"] > 288 > batch["runs"]
+    assert facts["events"] > 100
+
+
+def test_prove_names_what_a_function_that_is_not_pure_made(shell: Shell) -> None:
+    shell.env["STREAM_ASSETS_SOURCE"] = "synthetic:?rate=0"
+    source = (shell.consumers / "report.py").read_text()
+    shell.declare("report", source.replace("[events.num_rows], pa.int64()", "[__import__('time').time_ns()]"))
+    assert shell("run").code == 0
+    answer = shell("prove", "report")
+    assert answer.code == 1, answer.err
+    assert "rows differ: 1 missing, 1 extra" in answer.out or "rows differ: 1 changed" in answer.out
+    assert "Not equal: 1 difference. Is the function pure?" in answer.out
 
 
 def test_adopt_is_handed_to_the_face_that_knows_dagster(monkeypatch, shell: Shell) -> None:

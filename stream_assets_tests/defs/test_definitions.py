@@ -78,7 +78,7 @@ def test_a_consumer_shows_what_it_declares(folder: Path) -> None:
     assert spec.metadata["cadence"] == "every_3_days"
     assert {d.asset_key.to_user_string() for d in spec.deps} == {"orders", "features"}
     schedules = {s.name for s in defs.get_repository_def().schedule_defs}
-    assert schedules == {"daily", "every_3_days"}
+    assert schedules == {"daily", "every_3_days", "verify"}
 
 
 def test_a_day_reads_the_days_that_its_lookback_names(folder: Path) -> None:
@@ -121,8 +121,10 @@ def test_two_projects_merge_into_a_host_with_assets_of_its_own(folder: Path) -> 
     assert {s.name for s in repository.sensor_defs} == {
         "shop_every_5_min", "shop_heal", "plant_every_5_min", "plant_heal",
     }  # fmt: skip
-    assert {s.name for s in repository.schedule_defs} == {"shop_daily", "plant_daily"}
-    assert {j.name for j in repository.get_all_jobs()} == {"__ASSET_JOB", "post", "shop_daily_days", "plant_daily_days"}
+    assert {s.name for s in repository.schedule_defs} == {"shop_daily", "plant_daily", "shop_verify", "plant_verify"}
+    assert {j.name for j in repository.get_all_jobs()} == {
+        "__ASSET_JOB", "post", "shop_daily_days", "plant_daily_days", "shop_verify", "plant_verify",
+    }  # fmt: skip
     assert set(merged.resources or {}) == {
         "shop_lake", "shop_events_source", "plant_lake", "plant_events_source", "plant_alarms_source",
     }  # fmt: skip

@@ -112,7 +112,7 @@ class Partitions:
             partition = self._partition_of(path, day)
             apart = Mend("by hand", f"move {path} out of the lake")
             mend = self._found.remake(self._name, self._grain, partition) if partition else apart
-            self._found.add("layout", self._name, day, said, mend)
+            self._found.add("layout", self._name, partition or day, said, mend)
 
     def _partition_of(self, path: Path, day: TimeWindow) -> TimeWindow | None:
         """Return the partition of which a file could be a part that a crash has left; None for any other file."""
