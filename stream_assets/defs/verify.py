@@ -23,7 +23,7 @@ CRON = "30 3 * * *"
 
 _ABOUT = (
     "Source, lake, ledger and files agree, and a consumer's rows are those that its inputs give now: the open day and the "
-    "last 2 closed ones, with a verdict on each partition. It reads all of that again, so it runs in the job `{job}` or "
+    "last {days} closed ones, with a verdict on each partition. It reads all of that again, so it runs in the job `{job}` or "
     "when it is executed by itself, and leaves runs that materialize alone."
 )
 _ASKS_AGAIN = (
@@ -50,7 +50,7 @@ def build_verify(
 
 def _check(table: Table, names: Names, open_from: Open, resource_keys: set[str]) -> dg.AssetChecksDefinition:
     key = names.key(table.name)
-    about = _ABOUT.format(job=names.prefixed(VERIFY))
+    about = _ABOUT.format(job=names.prefixed(VERIFY), days=CLOSED_DAYS)
 
     # One that may be left out gives nothing where it is not wanted; a single check has to give a result.
     @dg.multi_asset_check(

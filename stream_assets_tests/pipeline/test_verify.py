@@ -109,7 +109,7 @@ def test_an_event_that_changed_unseen_is_named_and_mended(pipeline: Pipeline, la
         (found,) = differences(pipeline, table)
         assert (found.check, found.table, found.is_known) == ("source", table, False)
         assert found.ids == (f"{start:%d}e00007 differs",)
-        assert found.said == "5 events on both sides, but not the same"
+        assert found.said == "5 events in the source, 5 in the lake: 1 changed"
         mend(pipeline, found)
         assert differences(pipeline, table) == []
 
@@ -159,7 +159,7 @@ def test_a_late_event_that_waits_to_be_healed_is_known_and_no_difference(pipelin
         ("10e00099 only in the source",),
         "stream-assets run",
     )
-    assert waiting.said == "6 events in the source, 5 in the lake"
+    assert waiting.said == "6 events in the source, 5 in the lake: 1 missing"
     assert found.is_good
 
 

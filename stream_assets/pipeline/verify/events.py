@@ -19,6 +19,7 @@ from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.verify.difference import MEND_SOURCE, RUN, Difference, Findings
 from stream_assets.pipeline.verify.gaps import compare_gaps
 from stream_assets.pipeline.verify.identity import find_in_two_windows
+from stream_assets.pipeline.verify.values import Unequal
 
 MOST_IDS = 10
 
@@ -121,16 +122,10 @@ class Events:
         failed = self._lake.ledger.work.failures().get(self._table.name, ())
         stuck = Intervals.union_of(f.span for f in failed if not f.transient)
         is_known = waiting.covers(theirs.window) and not stuck.clip(theirs.window)
-        count = f"{theirs.table.num_rows:,} events in the source, {kept.num_rows:,} in the lake"
-        said = (
-            count
-            if theirs.table.num_rows != kept.num_rows
-            else f"{kept.num_rows:,} events on both sides, but not the same"
-        )
+        unequal = differing_ids(theirs.table, kept)
+        said = f"{theirs.table.num_rows:,} events in the source, {kept.num_rows:,} in the lake: {unequal.counts}"
         mend = RUN if is_known else self._found.make(self._table.name, self._table.grain, theirs.window)
-        return Difference(
-            "source", self._table.name, theirs.window, said, mend, is_known, differing_ids(theirs.table, kept)
-        )
+        return Difference("source", self._table.name, theirs.window, said, mend, is_known, unequal.rows)
 
 
 def _kind(error: Exception) -> str:
@@ -138,13 +133,14 @@ def _kind(error: Exception) -> str:
     return str(error) if isinstance(error, LakeError) else type(error).__name__
 
 
-def differing_ids(source: pa.Table, lake: pa.Table) -> tuple[str, ...]:
-    """Return up to ten ids of one window that are on one side alone or have other content, each saying which."""
+def differing_ids(source: pa.Table, lake: pa.Table) -> Unequal:
+    """Return how the lake's events of one window differ from the source's, and up to ten ids, each saying which."""
     theirs, ours = _by_id(source), _by_id(lake)
-    said = [f"{i} only in the source" for i in theirs if i not in ours]
-    said += [f"{i} only in the lake" for i in ours if i not in theirs]
-    said += [f"{i} differs" for i, row in theirs.items() if i in ours and ours[i] != row]
-    return tuple(said[:MOST_IDS])
+    missing = [f"{i} only in the source" for i in theirs if i not in ours]
+    extra = [f"{i} only in the lake" for i in ours if i not in theirs]
+    changed = [f"{i} differs" for i, row in theirs.items() if i in ours and ours[i] != row]
+    said = tuple((missing + extra + changed)[:MOST_IDS])
+    return Unequal(len(missing), len(extra), len(changed), rows=said)
 
 
 def _by_id(table: pa.Table) -> dict[str, tuple[int, int]]:

@@ -48,10 +48,14 @@ class Unequal:
     columns: str = ""
     rows: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
+    @property
+    def counts(self) -> str:
+        """How many rows of each kind, such as `1 missing, 2 changed`."""
         counts = {"missing": self.missing, "extra": self.extra, "changed": self.changed}
-        said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-        return self.columns or f"rows differ: {said}"
+        return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+
+    def __str__(self) -> str:
+        return self.columns or f"rows differ: {self.counts}"
 
 
 def compare_rows(should: pa.Table, there: pa.Table) -> Unequal | None:
