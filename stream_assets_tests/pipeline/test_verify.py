@@ -316,7 +316,7 @@ def test_deep_reads_the_copies_of_a_days_windows(tmp_path: Path, landing: Path) 
 
 
 def test_deep_reads_the_ledgers_file(pipeline: Pipeline) -> None:
-    assert pipeline.lake.ledger.faults() == []
+    assert pipeline.lake.ledger.database.damage(is_deep=True) == []
     ledger = pipeline.lake.layout.ledger
     pipeline.lake.ledger.database.change("create index damaged on publication (reason)")
     pipeline.lake.ledger.database.change("pragma writable_schema = on")

@@ -228,9 +228,13 @@ class Database:
             if connection is not None:
                 connection.calls -= 1
 
-    def damage(self) -> list[str]:
-        """Return what SQLite finds wrong with the file, page by page; nothing for a whole one. Takes time by its size."""
-        found = [str(row[0]) for row in self.rows("pragma quick_check")]
+    def damage(self, *, is_deep: bool = False) -> list[str]:
+        """Return what SQLite finds wrong with the file, page by page; nothing for a whole one. Takes time by its size.
+
+        Args:
+            is_deep: whether every index is compared with its rows too.
+        """
+        found = [str(row[0]) for row in self.rows(f"pragma {'integrity' if is_deep else 'quick'}_check")]
         return [] if found == ["ok"] else found
 
     def copy_to(self, target: Path) -> None:

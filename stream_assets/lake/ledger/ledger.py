@@ -118,11 +118,6 @@ class Ledger:
         )
         return row["name"] if row else None
 
-    def faults(self) -> list[str]:
-        """Return what SQLite finds wrong with the file's pages and indexes; reads all of it."""
-        said = [row[0] for row in self.database.rows("pragma integrity_check")]
-        return [] if said == ["ok"] else said
-
     # What is there.
 
     def seq(self) -> int:

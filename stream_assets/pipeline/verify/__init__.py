@@ -41,7 +41,7 @@ def verify(
     """
     found = Findings(site, span, is_deep=is_deep)
     if is_deep:
-        for fault in site.ledger.faults():
+        for fault in site.ledger.database.damage(is_deep=True):
             found.add("ledger", "_ledger.sqlite", span, fault, MEND_LEDGER)
     for stream, said in observe(site).items():
         if stream in tables:

@@ -19,6 +19,7 @@ from stream_assets.pipeline.verify.values import compare_rows
 REOPENED = "reopened, and made again by themselves"
 OTHER_CODE = "made by other code"
 FAILED = "failed when they were to be made again"
+ACCEPTED = "without data, as somebody has accepted"
 UNREADABLE = "without all of their inputs"
 
 
@@ -81,6 +82,8 @@ class Consumers:
     def _why_not(self, current: Current, state: LedgerState) -> str:
         """Return why a partition is known not to be what its inputs give now; nothing where it should be."""
         known = state.table(self._table.name)
+        if current.receipt.accepted:
+            return ACCEPTED
         if any(f.span.overlaps(current.span) for f in known.failures):
             return FAILED
         if current.code != self._consumer.code:
