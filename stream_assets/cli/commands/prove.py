@@ -21,7 +21,7 @@ def prove(session: Session, consumer: str, start: str | None, end: str | None) -
     from stream_assets.cli.facts.prove import prove_facts
     from stream_assets.cli.show.prove import show_prove
     from stream_assets.core.window import TimeWindow
-    from stream_assets.pipeline.prove import newest_day
+    from stream_assets.pipeline.prove import LANES, newest_day
     from stream_assets.pipeline.prove import prove as compare
 
     declared = session.consumer(consumer)
@@ -35,6 +35,6 @@ def prove(session: Session, consumer: str, start: str | None, end: str | None) -
         span = TimeWindow(first, max(first, last))
     with bar() as shown:
         shown.begin(f"prove {consumer}", len(pipeline.calendar.days(span)) * 288)
-        proof = compare(pipeline.site, declared, span, shown.step)
+        proof = compare(pipeline.site, declared, span, shown.step, lanes=LANES)
     session.give(prove_facts(proof), show_prove)
     return proof.is_equal

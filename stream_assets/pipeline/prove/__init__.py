@@ -92,7 +92,7 @@ def prove(
     span: TimeWindow,
     step: Callable[[], None] = lambda: None,
     *,
-    lanes: Sequence[Lane] = LANES,
+    lanes: Sequence[Lane],
 ) -> Proof:
     """Let each lane compute `span` from the lake's sealed events, as they arrived, and compare what they made by value.
 
