@@ -73,16 +73,6 @@ def test_what_can_be_read_after_all_is_read_and_not_given_up(torn):
     assert torn.pipeline.lake.ledger.accepted() == []
 
 
-def test_verify_compares_what_lies_around_an_accepted_gap_and_asks_for_no_more(torn):
-    w = torn
-    accepted(w, "events", "2026-03-11T00:20", "2026-03-11T00:30")
-    w.live("2026-03-11 00:56")
-    span = TimeWindow(w.instant("2026-03-11 00:00"), w.instant("2026-03-12"))
-    found = verify(w.pipeline.site, ["events", "dashboard"], span)
-    assert found.differences == []
-    assert (found.windows, found.queries) == (8 + 1, 2)
-
-
 def test_a_late_arrival_reopens_an_accepted_window(torn):
     w = torn
     accepted(w, "events", "2026-03-11T00:20", "2026-03-11T00:30")

@@ -59,27 +59,18 @@ class Events:
         windows = rows = 0
         for _ in range(2):
             before = [(c.span, c.revision) for c in self._lake.ledger.current(self._table.name, hull)]
-            found, windows, rows = [], 0, 0
-            for span in Intervals.of(hull) - self._accepted(hull):
-                self._counts.queries += 1
-                try:
-                    differences, *counts = self._compare(asked, span)
-                except (SourceError, SourceUnavailable) as error:
-                    said = f"not compared, because the source cannot be read there: {error}"
-                    found.append(Difference("source", self._table.name, span, said, MEND_SOURCE))
-                else:
-                    found += differences
-                    windows, rows = windows + counts[0], rows + counts[1]
+            self._counts.queries += 1
+            try:
+                found, windows, rows = self._compare(asked, hull)
+            except (SourceError, SourceUnavailable) as error:
+                said = f"not compared, because the source cannot be read there: {error}"
+                found.append(Difference("source", self._table.name, hull, said, MEND_SOURCE))
+                break
             if not found or before == [(c.span, c.revision) for c in self._lake.ledger.current(self._table.name, hull)]:
                 break
         self._counts.windows += windows
         self._counts.rows += rows
         self._counts.differences += found
-
-    def _accepted(self, hull: TimeWindow) -> Intervals:
-        """Return what is sealed without data because somebody said so: there is nothing to compare with."""
-        there = self._lake.ledger.current(self._table.name, hull)
-        return Intervals.union_of(gap.span for current in there for gap in current.receipt.accepted)
 
     def _compare(self, asked: Intervals, hull: TimeWindow) -> tuple[list[Difference], int, int]:
         """Return what differs, and how many windows and rows of the lake were compared."""
