@@ -54,6 +54,8 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
 def in_lake(site: Site, stream: StreamSpec, spans: Intervals) -> Intervals:
     """Return the part of `spans` that the lake has, as windows or as days."""
     return spans & (site.ledger.coverage(stream.name) | site.ledger.coverage(stream.daily))
+
+
 def _allowed(site: Site, stream: StreamSpec, window: TimeWindow) -> str:
     """Return the table and the range that a loss is allowed for: the window's own, or its day where that is sealed."""
     calendar = site.lake.calendar
