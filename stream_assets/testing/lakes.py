@@ -313,8 +313,11 @@ def what_arrives_while_a_window_is_read_is_not_forgotten(case: LakeCase) -> None
     before, after = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
     lake.ledger.reopen("events", Intervals.of(WINDOWS[0]), "late", before, before)
     lake.ledger.reopen("events", Intervals.of(WINDOWS[1]), "late", before, before)
-    lake.ledger.reopen("events", Intervals.of(WINDOWS[0]), "late again", after, after)
-    publish(lake, "events", *((w, events(w)) for w in WINDOWS[:2]))
+    with lake.publisher() as publisher:
+        for window in WINDOWS[:2]:
+            stage(lake, publisher, "events", window, [events(window)])
+        lake.ledger.reopen("events", Intervals.of(WINDOWS[0]), "late again", after, after)
+        publisher.commit()
     (left,) = lake.ledger.reopened()["events"]
     assert (left.span, left.since, left.not_before) == (WINDOWS[0], before, before)
 
