@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from stream_assets.core.planning import HEAL
 from stream_assets.core.window import GRID, TimeWindow, floor_to_grid
@@ -66,10 +67,10 @@ def hasten(run: Run) -> None:
     doors.sweep = lambda layout, now: sweep(layout, real_now() + KEEP_REPLACED - KEEP_REPLACED / RATE)
     commit = Publisher.commit
 
-    def noting(publisher: Publisher) -> list:
+    def noting(publisher: Publisher, *others: Any) -> list:
         facts = [_facts(s.receipt) for s in publisher._staged]
         run.note("tried", *facts)
-        receipts = commit(publisher)
+        receipts = commit(publisher, *others)
         run.note("committed", *(f[:3] for f in facts))
         return receipts
 

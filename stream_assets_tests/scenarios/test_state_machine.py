@@ -238,7 +238,7 @@ class Machine(RuleBasedStateMachine):
         """Between what the first has read and its commit an event of that arrives, and the second works or just looks."""
         commit, left = Publisher.commit, [True]
 
-        def slow(publisher: Publisher) -> list[Any]:
+        def slow(publisher: Publisher, *others: Any) -> list[Any]:
             if left and publisher.tables:
                 left.pop()
                 if is_late:
@@ -246,7 +246,7 @@ class Machine(RuleBasedStateMachine):
                     self.add(min(made.start + made.duration * place * 0.999, self.w.now), 1)
                     self.w.clock.advance(2 * SECOND)
                 self.does(1, lambda p: p.observe() if only_looks else list(p.run()))
-            return commit(publisher)
+            return commit(publisher, *others)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Publisher, "commit", slow)
