@@ -65,7 +65,9 @@ def restore(root: Path, file: Path, now: datetime) -> Path | None:
         try:
             _refuse(draft, file, root / "_lake.json")
             sync_file_system(root)
-            return put_in_place(draft, ledger, now)
+            kept = put_in_place(draft, ledger, now)
+            sync_folder(root)
+            return kept
         finally:
             _remove(draft)
 

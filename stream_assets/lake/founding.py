@@ -165,6 +165,8 @@ class Foundation:
             )
         if here.items() - known.items():
             self.ledger.change_meta(here)
+            self.__dict__.pop("meta", None)
+            self._mark()
 
     def split(self) -> None:
         """Make a copy a lake of its own, with an id of its own, so that the two can never be mistaken.

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pyarrow as pa
 
 from stream_assets.core.declaration import StreamSpec, Table
-from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import (
@@ -17,10 +16,12 @@ from stream_assets.errors import (
     NotReady,
     SourceError,
     SourceIncomplete,
-    SourceUnavailable,
+    TransientError,
     UsageError,
 )
-from stream_assets.events.schema import EMPTY
+from stream_assets.events.dedup import deduplicate
+from stream_assets.events.released import with_released
+from stream_assets.events.schema import EMPTY, align, unify
 from stream_assets.pipeline.consume import Consume
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.ingest import Ingest
@@ -42,15 +43,18 @@ def accept_gap(
     made of its sealed windows, of what its source gives, and of nothing; a consumer's partition that fails is published
     without rows. A partition that is there stays as it is, and what was reopened of it is settled. The receipts say by
     whom and why (`accepted`), and a late arrival reopens each like any other. What waits for its inputs, has not settled,
-    or fails on the lake itself, is no gap and is reported as failed.
+    or fails in passing (a source that does not answer, a full disk), is no gap and is reported as failed.
 
     Raises:
         UsageError: terminal; a name or reason that cannot be kept, or a range that cannot be filled.
     """
     said = f"gap accepted by {_text(by, 'name', MOST_NAME)}: {_text(reason, 'reason', MOST_REASON)}"
+    ledger = pipeline.lake.ledger
     with pipeline.running(table, span, reason=said) as running:
+        # What is named from here on has not been read by anybody yet, and is no part of what is accepted.
+        mark, seq = ledger.mark(), ledger.seq()
         report = pipeline.fill(table, span, running, progress=progress)
-        accepting = _Accepting(pipeline, pipeline.table(table), running, said)
+        accepting = _Accepting(pipeline, pipeline.table(table), running, said, mark, seq)
         outcomes = [o if o.is_good else accepting.accept(o) for o in report.outcomes]
     return Report(table, tuple(outcomes))
 
@@ -87,10 +91,12 @@ def _text(given: str, what: str, most: int) -> str:
 class _Accepting:
     """Settles what could not be made."""
 
-    def __init__(self, pipeline: Pipeline, target: Table, running: Running, said: str) -> None:
+    def __init__(self, pipeline: Pipeline, target: Table, running: Running, said: str, mark: int, seq: int) -> None:
         self._pipeline = pipeline
         self._target = target
         self._said = said
+        self._mark = mark
+        self._seq = seq
         site = pipeline.site
         self._ingest = _Gaps(site, target.stream, running, silent) if target.stream else None
         state = ledger_state(site)
@@ -98,10 +104,12 @@ class _Accepting:
 
     def accept(self, failed: Outcome) -> Outcome:
         """Return what became of a partition that failed."""
-        kept = self._keep(failed)
-        if kept or failed.is_waiting:
-            return kept or failed
+        if failed.is_waiting:
+            return failed
         try:
+            kept = None if failed.is_transient else self._keep(failed)
+            if kept:
+                return kept
             if self._consume:
                 # What fails on the lake or on another writer is tried again, and is no gap.
                 return failed if failed.is_transient else self._consume.accept_gap(failed.span, self._said)
@@ -109,22 +117,25 @@ class _Accepting:
             if self._target.is_days_of_stream:
                 return self._ingest.accept_day(failed.span, self._said)
             return self._ingest.accept_window(failed.span, self._said) or failed
-        except (NotReady, LakeError, ConsumerError, SourceError, SourceUnavailable) as error:
-            return replace(failed, error=str(error))
+        except (NotReady, LakeError, ConsumerError, SourceError, TransientError) as error:
+            return replace(failed, error=str(error), is_transient=isinstance(error, TransientError))
 
     def _keep(self, failed: Outcome) -> Outcome | None:
         """Let a partition that is there stay as it is, and settle what was reopened of it; None for one that is not."""
         ledger, now, span = self._pipeline.lake.ledger, self._pipeline.clock.now(), failed.span
         stream = self._target.stream
+        if self._ingest and self._target.is_days_of_stream and ledger.current(self._target.name, span):
+            # Read by hand the whole day has failed; window by window, only those stay that cannot be had.
+            self._ingest.heal(span, self._ingest.reopened.clip(span))
         with ledger.transaction():
             days = ledger.current(stream.daily, span) if stream else []
             current = next(iter(days or ledger.current(self._target.name, span)), None)
             if current is None:
                 return None
             code = self._target.consumer.code if self._target.consumer else current.code
-            ledger.delivered(current, ledger.seq() if code else current.inputs_seq, code, now, self._said)
+            ledger.delivered(current, self._seq if code else current.inputs_seq, code, now, self._said)
             for name in {current.table, self._target.name}:
-                ledger.settle(name, span, ledger.mark())
+                ledger.settle(name, span, self._mark)
         state = "unchanged" if current.table == self._target.name else "delivered by the day"
         return Outcome(self._target.name, span, state, current.receipt if state == "unchanged" else None)
 
@@ -136,18 +147,21 @@ class _Gaps(Ingest):
         """Seal a window that has no file as empty; None where its source gives it by now."""
         if self._readable(window):
             return None
-        schema = self._last_schema()
+        schema = unify([self._last_schema(), *(r.schema for r in self._released(window))])
         with self._site.lake.publisher() as publisher:
-            self._stage_window(publisher, _nothing(window, schema, said), None, schema, self._looked_at)
+            self._stage_window(publisher, self._nothing(window, schema, said), None, schema, self._looked_at)
             return self._commit(publisher)[0]
 
     def accept_day(self, day: TimeWindow, said: str) -> Outcome:
-        """Seal a day: its windows where they are sealed, else what the source gives, else nothing."""
-        own = list(self._known(self._stream.name, day).values())
-        sealed = Intervals.of(*(c.span for c in own))
-        given = [found for span in Intervals.of(day) - sealed for found in self._readable(span)]
+        """Seal a day: what its source gives where nothing is sealed or late events came, else its windows, else nothing."""
+        known = list(self._known(self._stream.name, day).values())
+        there = Intervals.of(*(c.span for c in known)) - self.reopened
+        given = [found for span in Intervals.of(day) - there for found in self._readable(span)]
         readable = Intervals.of(*(span for span, _ in given))
+        own = [c for c in known if not readable.covers(c.span)]
+        sealed = Intervals.of(*(c.span for c in own))
         schemas = [*([self._site.lake.schema_of(own)] if own else []), *(schema for _, schema in given)]
+        schemas += [r.schema for r in self._released(day)]
         schema = self._site.lake.unified(schemas or [self._last_schema()])
 
         def contents() -> Iterator[WindowContent]:
@@ -158,7 +172,7 @@ class _Gaps(Ingest):
                 elif readable.covers(window):
                     yield next(theirs)
                 else:
-                    yield _nothing(window, schema, said)
+                    yield self._nothing(window, schema, said)
 
         return self._publish_day(day, schema, contents(), None, self._looked_at)[0]
 
@@ -177,8 +191,6 @@ class _Gaps(Ingest):
                 return [(span, read.schema)]
         except (SourceError, SourceIncomplete):
             windows = list(span.windows())
-        except SourceUnavailable:
-            return []
         middle = windows[len(windows) // 2].start
         halves = (TimeWindow(span.start, middle), TimeWindow(middle, span.end)) if len(windows) > 1 else ()
         return [found for half in halves for found in self._readable(half)]
@@ -188,6 +200,11 @@ class _Gaps(Ingest):
         lake = self._site.lake
         return lake.last_schema(stream.name) or lake.last_schema(stream.daily) or EMPTY
 
+    def _released(self, span: TimeWindow) -> list[pa.Table]:
+        return [events for _, events in self._site.lake.beside.released(self._stream.name, span)]
 
-def _nothing(window: TimeWindow, schema: pa.Schema, said: str) -> WindowContent:
-    return WindowContent(window, schema.empty_table(), Digest(), 0, 0, 0, accepted=said)
+    def _nothing(self, window: TimeWindow, schema: pa.Schema, said: str) -> WindowContent:
+        """Return a window of which the source gives nothing: what was released of it is there all the same."""
+        released = with_released(schema.empty_table(), [align(r, schema) for r in self._released(window)])
+        kept = deduplicate(released)
+        return WindowContent(window, kept.table, kept.digest, kept.duplicates, 0, released.num_rows, accepted=said)

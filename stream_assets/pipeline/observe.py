@@ -52,14 +52,19 @@ def _look_at(site: Site, stream: StreamSpec) -> None:
     with source_errors(stream.name, source, "what has arrived"):
         arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
         watermark = source.watermark(now)
-    site.ledger.sources.advance(stream.name, watermark)
+    site.ledger.sources.advance(stream.name, watermark, now)
     if arrivals is None:
         _look_again(site, stream)
         return
     if arrivals.cursor == cursor:
         return
+    touched = Intervals.of(*arrivals.windows)
+    if cursor is None:
+        # Named from the beginning, as after the ledger was rebuilt: that says nothing new of what was given up.
+        gaps = [gap.span for table, gap in site.ledger.accepted() if table in (stream.name, stream.daily)]
+        touched -= Intervals.of(*gaps)
     with site.ledger.transaction():
-        reopen_stream(site, stream, Intervals.of(*arrivals.windows), "events arrived late")
+        reopen_stream(site, stream, touched, "events arrived late")
         # What a failure was made from is no longer that, or has been mended: it is worth another try.
         for span in Intervals.of(*arrivals.windows, *arrivals.mended):
             site.ledger.work.clear_failures(stream.name, span)
@@ -84,14 +89,15 @@ def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: st
     """
     now = site.clock.now()
     calendar = site.lake.calendar
-    # What lies ahead has been read by nobody, and what lies before the start or behind the end is wanted by nobody.
-    tonight = calendar.day_around(now).end
+    # What lies ahead, also of a clock that was set back, has been read by nobody, and what lies before the start or behind
+    # the end is wanted by nobody.
+    tonight = calendar.day_around(max(now, site.ledger.sources.looked_at(stream.name) or now)).end
     end = min(tonight, calendar.midnight(stream.end)) if stream.end else tonight
     touched = touched.clip(TimeWindow(site.lake.start, max(end, site.lake.start)))
     days = site.ledger.coverage(stream.daily)
     for day in dict.fromkeys(d for span in touched & days for d in calendar.days(span)):
         last = site.ledger.made_at(stream.daily, day)
-        not_before = max(now, last + HEAL_EVERY) if last else now
+        not_before = min(max(now, last + HEAL_EVERY), now + HEAL_EVERY) if last else now
         site.ledger.reopen(stream.name, touched.clip(day), reason, now, not_before)
     site.ledger.reopen(stream.name, touched - days, reason, now, now)
 

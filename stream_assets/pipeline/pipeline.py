@@ -97,7 +97,7 @@ class Pipeline:
         """Sweep staging, where ten minutes ago nobody did."""
         work, now = self.lake.ledger.work, self.clock.now()
         swept = work.ticks().get(_SWEEP)
-        if swept is None or now - swept[0] >= _SWEEP_EVERY:
+        if swept is None or not timedelta(0) <= now - swept[0] < _SWEEP_EVERY:
             work.tick(_SWEEP, now)
             sweep(self.lake.layout, now)
 
@@ -280,6 +280,8 @@ class Pipeline:
 
     def _record_failures(self, target: Table, outcomes: list[Outcome], state: LedgerState) -> None:
         """Remember what is to be tried again: not what somebody else has sealed meanwhile, since nobody would try it."""
+        if all(outcome.error is None for outcome in outcomes):
+            return
         now = self.state()
         reopened = Rule(self.declarations, now, self.calendar, self.clock.now()).reopened(target)
         known = now.table(target.name)

@@ -39,8 +39,9 @@ class Read:
         self._is_live = is_live
         self._stream = stream
         self.span = span
-        self.at = _as_of(site, stream)
+        # First the mark: what is named between the two is read again, the other way round it would be taken for read.
         self.mark = site.ledger.mark()
+        self.at = _as_of(site, stream)
         self._source = site.sources[stream.name]
         self.known = site.columns(stream.name, span)
         self._drift = Drift(stream.drift, self.known)
@@ -146,5 +147,4 @@ class Read:
 def _as_of(site: Site, stream: StreamSpec) -> datetime:
     """Return the instant whose events are read: a clock that was set back takes back nothing that the source has shown."""
     now = site.clock.now()
-    watermark = site.ledger.sources.watermarks().get(stream.name, now)
-    return now if now >= watermark else watermark + stream.settling
+    return max(now, site.ledger.sources.looked_at(stream.name) or now)

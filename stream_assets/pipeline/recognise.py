@@ -60,6 +60,7 @@ def _stale(site: Site, consumer: Consumer, currents: list[Current]) -> list[Curr
     for current, read in zip(currents, reads, strict=True):
         wanted = current.receipt.covered | (Intervals.of(read) - Intervals.of(current.span))
         present = {i: str(fingerprint(files[i], read, wanted)) for i in consumer.inputs}
-        if present != current.receipt.inputs:
+        # A stated version counts as an input.
+        if present != current.receipt.inputs or (consumer.code_stated and current.code != consumer.code):
             found.append(current)
     return found

@@ -64,7 +64,8 @@ class Site:
 
         Args:
             stream: whose columns are asked for.
-            span: what is about to be read again, and so says nothing of what the others have.
+            span: what is about to be read again: under `evolve` it says nothing of what the others have, since a wrong
+                type may have come with it. Any other policy let in what it has.
         """
         known = self.ledger.sources.columns(stream)
         if known is not None:
@@ -72,7 +73,8 @@ class Site:
         everything = TimeWindow(self.lake.start, max(self.lake.calendar.day_around(self.clock.now()).end, span.end))
         tables = (stream, self.declarations.stream(stream).daily)
         there = (c for name in tables for c in self.ledger.current(name, everything))
-        return self.lake.columns_of(c for c in there if not Intervals.of(span).covers(c.span))
+        asked = Intervals.of(span) if self.declarations.stream(stream).drift == "evolve" else Intervals()
+        return self.lake.columns_of(c for c in there if not asked.covers(c.span))
 
     def planned_again(self, table: str, span: TimeWindow, publish: Callable[[], T]) -> T:
         """Publish, and where another writer or a crash has been there first, look at what it left and publish again.
@@ -124,7 +126,7 @@ class Site:
             ) from None
         assert place is not None
         try:
-            with signs_of_life(lambda: work.keep_place(place, self.clock.now(), READER_LEASE)):
+            with signs_of_life(lambda: work.keep_place(stream, place, self.clock.now(), READER_LEASE)):
                 yield
         finally:
             work.leave_place(place)

@@ -132,7 +132,7 @@ def test_a_pause_is_remembered_and_lifted(lake: Lake) -> None:
 def test_a_place_is_held_as_long_as_it_is_kept(work: WorkRecords) -> None:
     place = work.take_place("events", 1, NOW, LEASE)
     assert place is not None
-    work.keep_place(place, NOW + LEASE / 2, LEASE)
+    work.keep_place("events", place, NOW + LEASE / 2, LEASE)
     assert work.take_place("events", 1, NOW + LEASE, LEASE) is None
     assert work.take_place("events", 1, NOW + LEASE * 1.5, LEASE) is not None
 

@@ -4,9 +4,14 @@ from datetime import timedelta
 
 import pytest
 
+from stream_assets.core.window import GRID, TimeWindow, floor_to_grid
 from stream_assets.errors import SourceUnavailable
+from stream_assets.pipeline import pipeline as pipelines
+from stream_assets.pipeline import reading
 from stream_assets.pipeline.verify import verify
-from stream_assets_tests.scenarios.buyers import dashboard
+from stream_assets.sources.protocol import Arrivals
+from stream_assets_tests.scenarios.buyers import dashboard, report
+from stream_assets_tests.scenarios.shop import Shop
 from stream_assets_tests.scenarios.world import World
 
 SECOND = timedelta(seconds=1)
@@ -136,3 +141,104 @@ def test_an_event_that_is_seen_by_a_clock_set_back_while_its_window_is_made(worl
     assert "late" not in w.ids()
     w.live("14:51")
     assert w.ids().count("late") == 1
+
+
+class Numbered(Shop):
+    """Its cursor counts what it has told of, as that of files does."""
+
+    def arrivals(self, cursor, *, now, state=None):
+        told = int(cursor or 0)
+        rows = [r for r in self._added if r["arrival_time"] <= now][told:]
+        starts = [floor_to_grid(r["event_time"]) for r in rows]
+        return Arrivals(tuple(TimeWindow(s, s + GRID) for s in starts), str(told + len(rows)), now)
+
+
+def test_a_late_event_behind_the_midnight_that_the_clock_was_set_back_before(world):
+    w = world(
+        dashboard, now="2026-03-11 23:02", start="2026-03-11", sources={"events": Numbered(every=timedelta(minutes=4))}
+    )
+    w.live("2026-03-12 00:26", every="30 min")
+    w.clock.set(w.calendar.instant("2026-03-11T23:50"))
+    w.shop.add(w.calendar.instant("2026-03-12T00:07"), w.now + SECOND, id="late")
+    w.clock.advance(10 * SECOND)
+    w.ticks()
+    w.live("2026-03-12 01:31", every="30 min")
+    assert w.ids().count("late") == 1
+
+
+def test_a_step_of_less_than_the_settling_time_hides_nothing_that_was_named(world):
+    shop = Numbered(every=timedelta(minutes=4), settling=timedelta(minutes=2))
+    w = world(dashboard, now="2026-03-12 00:02", start="2026-03-12", sources={"events": shop})
+    w.live("00:53")
+    w.shop.add(w.calendar.instant("2026-03-12T00:51"), w.calendar.instant("2026-03-12T00:57:10"), id="late")
+    w.at("00:57:15").pipeline.observe()
+    w.clock.set(w.calendar.instant("2026-03-12T00:57:05"))
+    w.tick("every_5_min")
+    w.live("02:01", every="30 min")
+    assert w.ids().count("late") == 1
+
+
+def test_what_is_named_while_a_read_begins_is_not_taken_for_read(w, monkeypatch):
+    as_of, left = reading._as_of, [True]
+
+    def named_right_after(site, stream):
+        now = as_of(site, stream)
+        if left:
+            left.clear()
+            w.shop.add(w.instant("2026-03-10 02:02"), w.now + SECOND, id="late")
+            w.clock.advance(2 * SECOND)
+            w.pipeline.observe()
+        return now
+
+    w.shop.add(w.instant("2026-03-10 02:03"), w.now, id="seen")
+    monkeypatch.setattr(reading, "_as_of", named_right_after)
+    w.by_hand("events", "2026-03-10T02:00")
+    w.live("04:31")
+    assert w.ids().count("late") == w.ids().count("seen") == 1
+
+
+def test_late_events_of_a_closed_day_wait_an_hour_at_most(world):
+    w = world(
+        report, now="2026-03-12 02:01", start="2026-03-11", sources={"events": Numbered(every=timedelta(minutes=30))}
+    )
+    w.run()
+    right = w.now
+    w.shop.add(w.calendar.instant("2026-03-11T08:02"), right, id="first")
+    w.clock.set(right + 12 * HOUR)
+    w.ticks()
+    w.clock.set(right)
+    w.shop.add(w.calendar.instant("2026-03-11T09:02"), right, id="second")
+    w.clock.advance(timedelta(minutes=5))
+    w.ticks()
+    w.clock.set(right + 2 * HOUR)
+    w.ticks()
+    assert w.ids().count("first") == w.ids().count("second") == 1
+
+
+def test_a_source_that_names_nothing_is_looked_at_again_all_the_same(world):
+    shop = Shop(every=timedelta(minutes=30))
+    shop.arrivals = lambda cursor, *, now, state=None: None
+    w = world(dashboard, now="2026-03-12 00:02", start="2026-03-12", sources={"events": shop})
+    w.live("00:26")
+    right = w.now
+    w.shop.lag = 12 * HOUR
+    w.clock.set(right + 12 * HOUR)
+    w.shop.add(w.calendar.instant("2026-03-12T00:02"), w.calendar.instant("2026-03-12T00:03"), id="made ahead")
+    w.by_hand("events", "2026-03-12T00:00")
+    w.clock.set(right)
+    w.shop.lag = timedelta(0)
+    w.live("00:36")
+    w.shop.add(w.calendar.instant("2026-03-12T00:32"), w.now + 30 * SECOND, id="late")
+    w.live("02:01", every="30 min")
+    assert w.ids().count("late") == 1
+
+
+def test_staging_is_swept_although_it_was_swept_in_the_future(w, monkeypatch):
+    swept = []
+    monkeypatch.setattr(pipelines, "sweep", lambda *_: swept.append(w.now))
+    right = w.now
+    w.clock.set(right + timedelta(days=30))
+    w.pipeline._tidy()
+    w.clock.set(right)
+    w.pipeline._tidy()
+    assert len(swept) == 2

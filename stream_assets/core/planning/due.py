@@ -166,7 +166,8 @@ class Rule:
         settling = self.declarations.settling(table.stream.name if table.stream else table.name)
         spans: list[TimeWindow] = []
         for item in self.reopened(table):
-            if item.not_before > self.now:
+            # What waits since a moment to come was recorded before the clock was set back, and so was its wait.
+            if item.since <= self.now < item.not_before:
                 continue
             # In the open day it rides the next run of the cadence: a boundary must have settled since.
             waits = not at_once and not table.is_days_of_stream and item.since >= ahead.upto + settling

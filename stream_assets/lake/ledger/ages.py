@@ -47,8 +47,8 @@ class AgeRecords:
         recorded = self._mark(table, age)
         mark = self._newest(table, known_before) if recorded is None else recorded
         young = self._database.row(
-            "select seq from publication where tbl = ? and seq > ? and committed_at > ? order by seq limit 1",
-            (table, mark, text(now - age)),
+            "select seq from publication where tbl = ? and seq > ? and committed_at > ? and committed_at <= ? order by seq limit 1",
+            (table, mark, text(now - age), text(now)),
         )
         upto = young["seq"] - 1 if young else max(mark, self._newest(table, now))
         rows = self._database.rows(

@@ -38,7 +38,7 @@ create table if not exists consumer (
     name text primary key, first_seen text not null, code text not null, code_stated integer not null,
     reconciled_seq integer not null, paused_at text
 ) without rowid;
-create table if not exists stream (name text primary key, watermark text, cursor text, columns text) without rowid;
+create table if not exists stream (name text primary key, watermark text, looked_at text, cursor text, columns text) without rowid;
 create table if not exists looked_at (tbl text not null, age integer not null, seq integer not null, primary key (tbl, age)) without rowid;
 create table if not exists allowance (
     stream text not null, rule text not null, day text not null, seconds real not null, why text not null, at text not null,

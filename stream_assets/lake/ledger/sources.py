@@ -51,18 +51,24 @@ class SourceRecords:
 
     # Streams.
 
-    def advance(self, stream: str, watermark: datetime) -> datetime:
-        """Return the highest watermark ever seen, this one included; it never goes back."""
+    def advance(self, stream: str, watermark: datetime, looked_at: datetime | None = None) -> datetime:
+        """Return the highest watermark ever seen, this one included; neither it nor the instant of the look goes back."""
         with self._database.transaction():
             row = self._database.row("select watermark from stream where name = ?", (stream,))
             known = instant(row["watermark"]) if row and row["watermark"] else None
             highest = max(watermark, known) if known else watermark
-            if known != highest:
-                self._database.change(
-                    "insert into stream (name, watermark) values (?, ?) on conflict (name) do update set watermark = excluded.watermark",
-                    (stream, text(highest)),
-                )
+            last = max(filter(None, (looked_at, self.looked_at(stream))), default=None)
+            self._database.change(
+                "insert into stream (name, watermark, looked_at) values (?, ?, ?) on conflict (name) do update set"
+                " watermark = excluded.watermark, looked_at = excluded.looked_at",
+                (stream, text(highest), text(last) if last else None),
+            )
         return highest
+
+    def looked_at(self, stream: str) -> datetime | None:
+        """Return the latest instant as of which a stream's source has been asked what arrived; None before the first."""
+        row = self._database.row("select looked_at from stream where name = ?", (stream,))
+        return instant(row["looked_at"]) if row and row["looked_at"] else None
 
     def watermarks(self) -> dict[str, datetime]:
         """Return the highest watermark of every stream."""

@@ -288,9 +288,9 @@ class WorkRecords:
             self._database.change("insert into reader values (?, ?, ?)", (place, stream, text(now + lease)))
         return place
 
-    def keep_place(self, place: str, now: datetime, lease: timedelta) -> None:
-        """Hold a place for longer."""
-        self._database.change("update reader set expires_at = ? where id = ?", (text(now + lease), place))
+    def keep_place(self, stream: str, place: str, now: datetime, lease: timedelta) -> None:
+        """Hold a place for longer; also one that somebody took for dead when the clock was set back."""
+        self._database.change("insert or replace into reader values (?, ?, ?)", (place, stream, text(now + lease)))
 
     def leave_place(self, place: str) -> None:
         """Give a place back."""
