@@ -134,12 +134,12 @@ def test_what_was_published_before_an_outage_in_mid_range_is_no_failure(world, m
 
     commit, commits = Publisher.commit, []
 
-    def second_fails(self):
+    def second_fails(self, *others):
         if len(self):
             commits.append(len(self))
         if len(commits) == 2:
             raise SourceUnavailable("the disk is full")
-        return commit(self)
+        return commit(self, *others)
 
     monkeypatch.setattr(Publisher, "commit", second_fails)
     [(work, lease)] = w.pipeline.request("every_5_min")[1]

@@ -19,8 +19,8 @@ def watched(w, *ids):
     """Look at the lake after every commit: each id is there once."""
     commit, seen = Publisher.commit, []
 
-    def looked_at(publisher):
-        receipts = commit(publisher)
+    def looked_at(publisher, *others):
+        receipts = commit(publisher, *others)
         if any(r.table.startswith("events") for r in receipts):
             there = w.ids()
             seen.append([there.count(i) for i in ids])
@@ -91,8 +91,8 @@ def test_late_events_that_moved_nowhere_take_nothing_along(world):
         w.shop.add(instant(w, at), w.instant("01:02"))
     commit, made = Publisher.commit, []
 
-    def told(publisher):
-        receipts = commit(publisher)
+    def told(publisher, *others):
+        receipts = commit(publisher, *others)
         made.append({r.table for r in receipts if r.revision > 1})
         return receipts
 

@@ -37,12 +37,12 @@ def race(w: World, table: str, first: Callable[[], object], second: Callable[[],
     def meeting(work: Callable[[], object], read: Callable[[], object]) -> Callable[[], None]:
         waits = [True]
 
-        def at_once(publisher: Publisher) -> list[Receipt]:
+        def at_once(publisher: Publisher, *others: object) -> list[Receipt]:
             if waits and table in publisher.tables:
                 waits.clear()
                 read()
                 both.wait(PATIENCE)
-            return commit(publisher)
+            return commit(publisher, *others)
 
         def child() -> None:
             Publisher.commit = at_once

@@ -99,10 +99,10 @@ class World:
         """Let something happen once, after the next publication of `table` has read its inputs and before it is committed."""
         commit, left = Publisher.commit, [happens]
 
-        def late(publisher: Publisher) -> list[Receipt]:
+        def late(publisher: Publisher, *others: Any) -> list[Receipt]:
             if left and table in publisher.tables:
                 left.pop()()
-            return commit(publisher)
+            return commit(publisher, *others)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Publisher, "commit", late)
