@@ -16,7 +16,7 @@ from stream_assets.core.declaration import Consumer, Table
 from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import LedgerState, Rule
-from stream_assets.core.planning.due import delivered, lookback_span
+from stream_assets.core.planning.due import lookback_span
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import ConsumerError, LakeError, NotReady, StreamAssetsError, UsageError
 from stream_assets.events.hashing import digest
@@ -53,7 +53,6 @@ class Compute:
         self._consumer = consumer
         self._table: Table = site.declarations.tables[consumer.name]
         self._rule = Rule(site.declarations, state, site.lake.calendar, site.clock.now())
-        self._readable = {name: delivered(name, site.declarations, state) for name in consumer.inputs}
         self._schema: pa.Schema | None = self._last_schema()
         newest = site.ledger.newest(consumer.name, with_rows=True)
         self._known_code = newest.code if newest else None
@@ -76,10 +75,10 @@ class Compute:
     def _read(self, partition: TimeWindow) -> TimeWindow:
         return lookback_span(partition, self._table, self._rule.first(self._table), self._site.lake.calendar)
 
-    def can_be_read(self, partition: TimeWindow, covered: Intervals) -> bool:
+    def can_be_read(self, partition: TimeWindow, inputs: Inputs, covered: Intervals) -> bool:
         """Whether the inputs of `covered`, and the lookback before a closed partition, are there."""
         wanted = self._wanted(partition, covered)
-        return all(there.covers(span) for there in self._readable.values() for span in wanted)
+        return all(there.covers(span) for there in inputs.readable.values() for span in wanted)
 
     def partition(self, partition: TimeWindow, inputs: Inputs, covered: Intervals) -> Computed:
         """Compute one partition from its inputs in `covered`, and in its lookback.
@@ -91,7 +90,7 @@ class Compute:
         read = self._read(partition)
         wanted = self._wanted(partition, covered)
         try:
-            arguments = {i: inputs.argument(i, read, wanted & there) for i, there in self._readable.items()}
+            arguments = {i: inputs.argument(i, read, wanted & there) for i, there in inputs.readable.items()}
         except LakeError as error:
             raise LakeError(f"{self.where(partition)}: {error}") from error
         except StreamAssetsError:
@@ -126,11 +125,12 @@ class Compute:
         made_from = {i: str(fingerprint(inputs.files[i], read, wanted)) for i in self._consumer.inputs}
         return Computed(table, self._digest(table, partition), wanted, made_from)
 
-    def covered(self, partition: TimeWindow, upto: datetime | None) -> Intervals:
+    def covered(self, partition: TimeWindow, inputs: Inputs, upto: datetime | None) -> Intervals:
         """Return the windows that a partition is to be made of: all of a closed one, what is delivered of an open one.
 
         Args:
             partition: that is to be made.
+            inputs: that it is made from.
             upto: the boundary up to which an open day's inputs are taken; None: all that is delivered.
 
         Raises:
@@ -139,8 +139,8 @@ class Compute:
         open_from = self._rule.horizon(self._table).open_from
         own = partition if upto is None else partition.clip(TimeWindow(partition.start, max(partition.start, upto)))
         there = Intervals.of(own)
-        for name in self._consumer.inputs:
-            there &= self._readable[name]
+        for readable in inputs.readable.values():
+            there &= readable
         if partition.end > open_from:
             if not there:
                 raise NotReady(
@@ -148,8 +148,8 @@ class Compute:
                     f"materialize {self._selection()} for it together"
                 )
             return there
-        for name in self._consumer.inputs:
-            missing = Intervals.of(self._read(partition)) - self._readable[name]
+        for name, readable in inputs.readable.items():
+            missing = Intervals.of(self._read(partition)) - readable
             if missing:
                 raise NotReady(
                     f"{self._consumer.name} {self.key(partition)} needs {name}, which is not sealed in {missing}: "

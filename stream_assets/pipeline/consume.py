@@ -147,7 +147,7 @@ class Consume:
         if upto is not None and current:
             # What readers have been given is not taken away, whoever asked for it.
             upto = max([upto, *(s.end for s in current.receipt.covered)])
-        covered = self._compute.covered(partition, upto)
+        covered = self._compute.covered(partition, inputs, upto)
         made = self._compute.partition(partition, inputs, covered)
         receipt = Receipt(
             consumer.name, partition, (current.revision if current else 0) + 1, made.table.num_rows, made.digest, covered,
@@ -165,7 +165,7 @@ class Consume:
         """
         consumer, site = self._consumer, self._site
         inputs = self._compute.inputs([partition])
-        covered = self._compute.covered(partition, None)
+        covered = self._compute.covered(partition, inputs, None)
         made = self._compute.nothing(partition, inputs, covered)
         receipt = Receipt(
             consumer.name, partition, 1, 0, made.digest, covered, site.clock.now(), inputs=made.inputs,

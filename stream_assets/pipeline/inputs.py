@@ -37,6 +37,7 @@ class Inputs:
     Attributes:
         mark: the ledger's, when nothing had been read yet.
         seq: the ledger's sequence number at that moment.
+        readable: what of each input can be read, as it was no earlier: what comes later is told by what it changes.
         files: what each input consisted of then.
     """
 
@@ -47,7 +48,13 @@ class Inputs:
         self._streams: dict[str, tuple[pa.Table, npt.NDArray[np.int64]]] = {}
         self.mark = site.ledger.mark()
         self.seq = site.ledger.seq()
+        self.readable = {name: self._delivered(name) for name in consumer.inputs}
         self.files = {name: site.lake.files(name, hull) for name in consumer.inputs}
+
+    def _delivered(self, name: str) -> Intervals:
+        declared, ledger = self._site.declarations, self._site.ledger
+        days = ledger.coverage(declared.stream(name).daily) if declared.is_stream(name) else Intervals()
+        return ledger.coverage(name) | days
 
     def argument(self, name: str, span: TimeWindow, wanted: Intervals) -> Any:
         """Return the rows of input `name` inside `span` in the form that the consumer wants, of them those in `wanted`.

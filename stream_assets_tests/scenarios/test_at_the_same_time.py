@@ -167,3 +167,22 @@ def test_an_open_day_is_never_cut_back(world):
     after = w.receipts("report")["2026-03-10"]
     assert after.complete_through >= before.complete_through
     assert after.revision == before.revision or after.complete_through > before.complete_through
+
+
+def test_an_input_that_comes_between_two_parts_of_a_long_fill(world):
+    """What is read of an input, and what is said to have been read, are of one moment."""
+
+    @consumer(freshness="5 min", grain="5 min", lookback="15 min", reads={"dashboard": ["event_id_count"]})
+    def smooth(dashboard: pa.Table) -> pa.Table:
+        """Events of twenty minutes, from what another consumer counted."""
+        return pa.table({"events": [sum(dashboard["event_id_count"].to_pylist())]})
+
+    w = world(dashboard, smooth, now="2026-03-10 06:02", start="2026-03-10")
+    w.by_hand("events", "2026-03-10T00:00", "2026-03-10T06:00")
+    for start, end in (("00:00", "01:00"), ("04:10", "06:00")):
+        w.by_hand("dashboard", f"2026-03-10T{start}", f"2026-03-10T{end}")
+    with w.before_commit("smooth", lambda: w.by_hand("dashboard", "2026-03-10T03:55", "2026-03-10T04:10")):
+        w.by_hand("smooth", "2026-03-10T00:00", "2026-03-10T06:00")
+    w.run()
+    window = w.pipeline.range("smooth", "2026-03-10T04:10")
+    assert w.pipeline.lake.read("smooth", window).to_pydict() == {"events": [20]}

@@ -61,12 +61,12 @@ class Consumers:
         state = ledger_state(self._site)
         compute = Compute(self._site, self._consumer, state)
         why = {c.span: self._why_not(c, state) for c in partitions}
+        inputs = compute.inputs([c.span for c in partitions])
         for current in partitions:
-            if not why[current.span] and not compute.can_be_read(current.span, current.receipt.covered):
+            if not why[current.span] and not compute.can_be_read(current.span, inputs, current.receipt.covered):
                 why[current.span] = UNREADABLE
         wanted = [c for c in partitions if not why[c.span]]
         found: list[Difference] = []
-        inputs = compute.inputs([c.span for c in wanted or partitions])
         for current in wanted:
             difference = self._compare(compute, current, inputs)
             if difference:
