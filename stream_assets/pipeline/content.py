@@ -16,6 +16,7 @@ from stream_assets.core.lateness import EDGES, Lateness
 from stream_assets.core.receipt import Accepted, Latency, Receipt, WindowFact
 from stream_assets.core.window import EPOCH, TimeWindow
 from stream_assets.events.schema import ARRIVAL_TIME, EVENT_TIME, INSTANT
+from stream_assets.lake.ledger import Current
 
 _MICROSECOND = timedelta(microseconds=1)
 _EDGES = np.array([edge // _MICROSECOND for edge in EDGES])
@@ -65,6 +66,18 @@ def of_day(receipt: Receipt, fact: WindowFact, rows: pa.Table) -> WindowContent:
 def accepted(receipt: Receipt, window: TimeWindow) -> str:
     """Return who accepted that a window is sealed without data, and why; empty where nobody did."""
     return next((a.said for a in receipt.accepted if a.span.overlaps(window)), "")
+
+
+def delivered(day: Current | None, own: dict[datetime, Current]) -> dict[datetime, tuple[int, Digest]]:
+    """Return rows and digest of every window that readers have been given so far: by the day, else by its own file."""
+    if day:
+        return {f.start: (f.rows, f.digest) for f in day.receipt.windows}
+    return {start: (c.rows, c.digest) for start, c in own.items()}
+
+
+def has_events_of(current: Current, content: WindowContent) -> bool:
+    """Whether a publication has the events that were read."""
+    return (current.digest, current.rows) == (content.digest, content.table.num_rows)
 
 
 def latency_of(table: pa.Table, at: datetime) -> Latency | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 
@@ -22,10 +23,13 @@ from stream_assets.pipeline.content import (
     WindowContent,
     accepted,
     bounds,
+    delivered,
+    has_events_of,
     latency_of,
     lateness_of,
     of_day,
 )
+from stream_assets.pipeline.halves import halves_of_days, halves_of_windows
 from stream_assets.pipeline.learning import Learning
 from stream_assets.pipeline.loss import refuse_loss
 from stream_assets.pipeline.moves import Moves
@@ -51,6 +55,7 @@ class Ingest:
             self._looked_at = site.ledger.mark()
             self._reopened = site.ledger.reopened().get(stream.name, ())
         self._made: dict[TimeWindow, Outcome] = {}
+        self._halves_of_days = partial(halves_of_days, site.lake.calendar)
         self._moves = Moves(site, stream, self.reopened)
         self._learning = Learning(site, stream)
 
@@ -69,7 +74,7 @@ class Ingest:
         return [
             outcome
             for span in spans
-            for outcome in self._halving(span, self._stream.name, self._publish_windows, _halves_of_windows)
+            for outcome in self._halving(span, self._stream.name, self._publish_windows, halves_of_windows)
         ]
 
     def _publish_windows(self, span: TimeWindow) -> list[Outcome]:
@@ -94,7 +99,7 @@ class Ingest:
                 if current and self._is_equal(current, content):
                     outcomes.append(self._unchanged(current, read.mark))
                     continue
-                if current and not _has_events_of(current, content):
+                if current and not has_events_of(current, content):
                     self._refuse_loss(content)
                     moved |= self._moves.of(content)
                 self._stage_window(publisher, content, current, read.schema, read.mark)
@@ -131,9 +136,7 @@ class Ingest:
             discarded=content.discarded,
             accepted=(Accepted(content.window, content.accepted),) if content.accepted else (),
         )  # fmt: skip
-        is_same = (
-            current is not None and _has_events_of(current, content) and self._running.trusts(self._site.lake, current)
-        )
+        is_same = current is not None and self._has(current, content)
         publisher.stage(
             "5 min", schema, [content.table], lambda: receipt,
             touched=lambda said: Intervals() if is_same else said.covered, read_at=read_at,
@@ -150,8 +153,10 @@ class Ingest:
 
     def _is_equal(self, current: Current, content: WindowContent) -> bool:
         """Whether nothing would change, not even how many rows are said to be rejected."""
-        is_same = _has_events_of(current, content) and current.receipt.rejected == content.rejected
-        return is_same and self._running.trusts(self._site.lake, current)
+        return self._has(current, content) and current.receipt.rejected == content.rejected
+
+    def _has(self, current: Current, content: WindowContent) -> bool:
+        return has_events_of(current, content) and self._running.trusts(self._site.lake, current)
 
     def _unchanged(self, current: Current, read_at: int, mends: Intervals | None = None) -> Outcome:
         with self._site.ledger.transaction():
@@ -245,7 +250,7 @@ class Ingest:
         A window's own file, while it is kept, is republished in the same transaction where the source now says other.
         """
         own = self._known(self._stream.name, day)
-        before = _delivered(known, own)
+        before = delivered(known, own)
         summary, moved = DaySummary(), Intervals()
         now = self._site.clock.now()
         is_arrival_known = ARRIVAL_TIME in schema.names
@@ -339,7 +344,7 @@ class Ingest:
     ) -> list[Outcome]:
         known = self._known(self._stream.daily, day)[day.start]
         # A crash may have left a copy that is newer than its day.
-        has = _delivered(known, {})
+        has = delivered(known, {})
         own = self._known(self._stream.name, day)
         spans |= Intervals.union_of(c.span for start, c in own.items() if has[start] != (c.rows, c.digest))
         hull = spans.hull
@@ -389,32 +394,6 @@ class Ingest:
             self._done(Outcome(table, partition, "failed", None, str(error), transient))
             for partition in self._site.lake.calendar.partitions(span, grain)
         ]
-
-    def _halves_of_days(self, span: TimeWindow) -> tuple[TimeWindow, TimeWindow] | None:
-        days = self._site.lake.calendar.days(span)
-        if len(days) < 2:
-            return None
-        middle = days[len(days) // 2].start
-        return TimeWindow(span.start, middle), TimeWindow(middle, span.end)
-
-
-def _delivered(day: Current | None, own: dict[datetime, Current]) -> dict[datetime, tuple[int, Digest]]:
-    """Return rows and digest of every window that readers have been given so far: by the day, else by its own file."""
-    if day:
-        return {f.start: (f.rows, f.digest) for f in day.receipt.windows}
-    return {start: (c.rows, c.digest) for start, c in own.items()}
-
-
-def _halves_of_windows(span: TimeWindow) -> tuple[TimeWindow, TimeWindow] | None:
-    count = span.duration // GRID
-    if count < 2:
-        return None
-    middle = span.start + GRID * (count // 2)
-    return TimeWindow(span.start, middle), TimeWindow(middle, span.end)
-
-
-def _has_events_of(current: Current, content: WindowContent) -> bool:
-    return (current.digest, current.rows) == (content.digest, content.table.num_rows)
 
 
 def _counts(receipt: Receipt) -> tuple[Digest, int, int]:
