@@ -60,7 +60,7 @@ class Compute:
     def _last_schema(self) -> pa.Schema | None:
         try:
             return self._site.lake.last_schema(self._consumer.name)
-        except (LakeError, OSError, pa.ArrowException):
+        except (LakeError, OSError, pa.ArrowInvalid):
             return None  # its newest file is lost or damaged, and is about to be made again
 
     def together(self, partitions: Sequence[TimeWindow]) -> list[Sequence[TimeWindow]]:

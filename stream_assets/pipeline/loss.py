@@ -32,10 +32,11 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
     count = _count(site, stream, window)
     try:
         had = site.lake.read(stream.name, window, [EVENT_ID])
-    except (LakeError, OSError, pa.ArrowException):
-        had = pa.table(
-            {EVENT_ID: pa.array([], pa.string())}
-        )  # gone or damaged: its receipt still says how many there were
+    except (LakeError, OSError, pa.ArrowInvalid) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # the system refused, which says nothing of the file
+        # Gone or damaged: its receipt still says how many there were.
+        had = pa.table({EVENT_ID: pa.array([], pa.string())})
     lost = _lacking(had, [content.table])
     if lost:
         others = in_lake(site, stream, named) - Intervals.of(window)

@@ -47,7 +47,7 @@ class Consumers:
         """Compare neighbours; where inputs cannot be read, halves, until the one that reads the bad one stands alone."""
         try:
             self._counts.differences += self._differences(partitions)
-        except (TerminalError, OSError, pa.ArrowException) as error:
+        except (TerminalError, OSError, pa.ArrowInvalid) as error:
             if len(partitions) == 1:
                 self._counts.differences.append(self._unread(partitions[0], error))
                 return
@@ -105,7 +105,7 @@ class Consumers:
             return None
         try:
             kept = self._site.lake.rows_of(current, self._site.lake.schema_of([current]))
-        except (OSError, pa.ArrowException, LakeError):
+        except (OSError, pa.ArrowInvalid, LakeError):
             return None  # its own file is not whole, which is a difference of its own
         unequal = compare_rows(made.table, kept)
         if unequal is None:

@@ -102,7 +102,7 @@ class Events:
                 else:
                     fact = WindowFact(current.span.start, current.rows, current.digest)
                     yield fact, self._lake.rows_of(current, self._lake.schema_of([current]))
-            except (OSError, pa.ArrowException, LakeError, RuntimeError) as error:
+            except (OSError, pa.ArrowInvalid, LakeError, RuntimeError) as error:
                 said = f"its file {current.file} cannot be read ({_kind(error)})"
                 mend = self._found.remake(self._table.name, self._table.grain, current.span)
                 found.append(Difference("file", self._table.name, current.span, said, mend))

@@ -70,7 +70,7 @@ class Partitions:
                 return f"the rows in {current.file} are not those of its receipt"
         except FileNotFoundError:
             return f"its file {current.file} is not there"
-        except (OSError, pa.ArrowException, LakeError) as error:
+        except (OSError, pa.ArrowInvalid, LakeError) as error:
             return f"its file {current.file} is not whole ({error})"
         return ""
 
