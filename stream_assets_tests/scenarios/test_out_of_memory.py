@@ -52,11 +52,11 @@ class Heavy(Shop):
 
 
 def assert_whole(w: World) -> None:
+    assert list(w.pipeline.lake.layout.staging.rglob("*.parquet")) == []
     tables = list(w.pipeline.declarations.tables)
     span = w.pipeline.range("events", "2026-03-10", "2026-03-10T00:15")
     assert verify(w.pipeline.site, tables, span).differences == []
     assert len(w.ids()) == len(set(w.ids())) == 15
-    assert list(w.pipeline.lake.layout.staging.rglob("*.parquet")) == []
 
 
 def test_a_window_that_does_not_fit_stands_alone_and_is_tried_again(world: Worlds) -> None:
