@@ -279,10 +279,10 @@ def test_a_late_event_of_another_window_is_not_given_up_with_one_that_cannot_be_
     w.run()
     w.shop.break_(w.calendar.instant("2026-03-11T08:00"))
     w.shop.add(w.calendar.instant("2026-03-11T08:02"), w.instant("02:10"), id="unreadable")
-    w.live("03:01", every="30 min")
+    w.live("03:31", every="30 min")
     assert w.failures("events_daily")
-    w.shop.add(w.calendar.instant("2026-03-11T15:02"), w.instant("03:02"), id="late")
-    w.at("03:03")
+    w.shop.add(w.calendar.instant("2026-03-11T15:02"), w.instant("03:32"), id="late")
+    w.at("03:33")
     assert accepted(w, "events_daily", "2026-03-11").count("unchanged") == 1
     assert (w.ids().count("late"), w.ids().count("unreadable")) == (1, 0)
     w.live("08:01", every="1 hour")
