@@ -65,7 +65,7 @@ def zeros(path: Path) -> None:
 
 
 def good_lines_without_end(path: Path) -> None:
-    path.write_bytes(many(line(15), line(16, word="x" * 300) * 10_000, times=20))
+    path.write_bytes(many(line(15), line(16, word="x" * 1000) * 10_000, times=30))
 
 
 def a_line_of_a_gigabyte(path: Path) -> None:

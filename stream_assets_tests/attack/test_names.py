@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -112,19 +110,6 @@ def test_a_terminal_obeys_no_value_name_or_id(tmp_path: Path) -> None:
     assert r"\x1b]0;owned\x07\n\r\u202e" in said.out
     assert "characters left out" in said.out
     assert shell.json("sql", "select note from events")["rows"] == [{"note": evil}]
-
-
-def test_the_hint_that_removes_a_file_removes_no_other(tmp_path: Path) -> None:
-    shell = shop(tmp_path, event(1), lake="my lake; touch owned $(touch owned)")
-    assert shell("run").code == 0
-    file = Path(shell.json("files", "events")["files"][0]["path"])
-    file.write_bytes(b"broken")
-    mends = [d["mend"] for d in shell("verify", "--json").facts["differences"]]
-    hint = next(mend for mend in mends if mend.startswith("rm ")).rpartition("; ")[0]
-    assert shlex.split(hint) == ["rm", str(file)]
-    subprocess.run(["sh", "-c", hint], check=True, cwd=tmp_path)
-    assert not file.exists()
-    assert not (tmp_path / "owned").exists()
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_at_midnight_the_lanes_hand_over(hosted: Hosted, clock: SettableClock) -
 
 def test_every_tick_says_what_was_decided(hosted: Hosted, clock: SettableClock) -> None:
     host = hosted(orders, report, digest)
-    assert {s.name for s in host.repository.schedule_defs} == {"daily", "every_2_days"}
+    assert {s.name for s in host.repository.schedule_defs} == {"daily", "every_2_days", "verify"}
     with patch.object(dg.SensorEvaluationContext, "log") as log:
         asking = host.tick("every_5_min")
     said = " ".join(call.args[0] for call in log.info.call_args_list)
