@@ -93,6 +93,24 @@ def test_a_closed_day_heals_at_most_once_an_hour(world):
     assert sum(dict(row)["amount_count"] for row in w.table("report")) == 1440 + 30
 
 
+def test_a_closed_day_heals_at_most_once_an_hour_also_beside_a_window_that_cannot_be_read(world):
+    w = world(report, now="2026-03-11 00:32", start="2026-03-10")
+    w.run()
+    bad = w.instant("2026-03-10 08:00")
+    w.shop.add(bad, w.now + timedelta(minutes=1), id="in the bad window")
+    w.shop.break_(bad)
+    for minute in range(0, 180, 5):
+        w.shop.add(w.instant("2026-03-10 20:01"), w.now + timedelta(minutes=minute + 1), id=f"late-{minute}")
+    w.live("01:36")
+    # The first heal waits for nothing but its hour.
+    assert w.ids().count("late-0") == 1
+    w.live("03:32")
+    assert 2 <= w.revisions("events_daily")["2026-03-10"] - 1 <= 4
+    w.shop.mend()
+    w.live("05:32")
+    assert sum(i.startswith("late-") or i == "in the bad window" for i in w.ids()) == 36 + 1
+
+
 def test_only_the_touched_window_of_a_day_is_read_again(world):
     w = world(report, now="2026-03-11 00:32", start="2026-03-10")
     w.run()

@@ -165,6 +165,9 @@ class Rule:
         ahead = self.horizon(table)
         settling = self.declarations.settling(table.stream.name if table.stream else table.name)
         spans: list[TimeWindow] = []
+        # A day is healed whole: what failed in it and is due does not take along what has to wait.
+        later = (r.span for r in self.reopened(table) if r.since <= self.now < r.not_before)
+        held = self._whole(table, Intervals.union_of(later)) if table.is_days_of_stream else Intervals()
         for item in self.reopened(table):
             # What waits since a moment to come was recorded before the clock was set back, and so was its wait.
             if item.since <= self.now < item.not_before:
@@ -173,7 +176,7 @@ class Rule:
             waits = not at_once and not table.is_days_of_stream and item.since >= ahead.upto + settling
             end = min(item.span.end, max(item.span.start, ahead.open_from)) if waits else item.span.end
             spans.append(TimeWindow(item.span.start, end))
-        return Intervals.union_of(spans)
+        return Intervals.union_of(spans) - held
 
     def in_flight(self, table: Table) -> Intervals:
         """Return the partitions of `table` that others are about to make."""
