@@ -101,6 +101,10 @@ class Publisher:
         """Names of the tables of what is staged."""
         return frozenset(s.receipt.table for s in self._staged)
 
+    def spans(self, table: str) -> Intervals:
+        """Return what of `table` is staged."""
+        return Intervals.of(*(s.receipt.span for s in self._staged if s.receipt.table == table))
+
     def holds(self, table: str, span: TimeWindow) -> bool:
         """Whether a partition is staged."""
         return any((s.receipt.table, s.receipt.span) == (table, span) for s in self._staged)

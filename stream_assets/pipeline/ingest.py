@@ -13,7 +13,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import GRID, TimeWindow
-from stream_assets.errors import StreamAssetsError, TransientError
+from stream_assets.errors import SourceError, SourceIncomplete, StreamAssetsError, TransientError
 from stream_assets.events.schema import ARRIVAL_TIME
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.publish import Publisher
@@ -56,6 +56,7 @@ class Ingest:
             self._reopened = site.ledger.reopened().get(stream.name, ())
         self._made: dict[TimeWindow, Outcome] = {}
         self._halves_of_days = partial(halves_of_days, site.lake.calendar)
+        self._asked = Intervals()
         self._moves = Moves(site, stream, self.reopened)
         self._learning = Learning(site, stream)
 
@@ -71,11 +72,14 @@ class Ingest:
 
         A failure of a part of a range halves it until the bad window stands alone; the others are published.
         """
-        return [
+        self._asked = spans
+        outcomes = (
             outcome
             for span in spans
             for outcome in self._halving(span, self._stream.name, self._publish_windows, halves_of_windows)
-        ]
+        )
+        # What moves of events took along was told of before its turn, or is told of again.
+        return list({o.span: o for o in outcomes}.values())
 
     def _publish_windows(self, span: TimeWindow) -> list[Outcome]:
         with self._site.lake.publisher() as publisher:
@@ -99,9 +103,8 @@ class Ingest:
                 if current and self._is_equal(current, content):
                     outcomes.append(self._unchanged(current, read.mark))
                     continue
-                if current and not has_events_of(current, content):
-                    self._refuse_loss(content)
-                    moved |= self._moves.of(content)
+                if not current or not has_events_of(current, content):
+                    moved |= self._moved(publisher, content, self._asked, is_there=bool(current))
                 self._stage_window(publisher, content, current, read.schema, read.mark)
                 if in_lots and not moved and len(publisher) >= WINDOWS_A_COMMIT:
                     outcomes += self._commit(publisher)
@@ -110,13 +113,21 @@ class Ingest:
 
     def _stage_moved(self, publisher: Publisher, moved: Intervals) -> None:
         """Stage the other ends of moves, whole or not at all: of a day that is sealed, all that is reopened in it."""
+        # A day that is staged has its windows already.
+        moved -= publisher.spans(self._stream.daily)
         days = self._site.ledger.coverage(self._stream.daily)
-        for day in dict.fromkeys(d for span in moved & days for d in self._site.lake.calendar.days(span)):
-            if not publisher.holds(self._stream.daily, day):
-                self._stage_heal(publisher, day, self.reopened.clip(day), is_along=True)
-        for window in (w for span in moved - days for w in span.windows()):
-            if not publisher.holds(self._stream.name, window):
-                self._stage_windows(publisher, window, in_lots=False)
+        try:
+            for day in dict.fromkeys(d for span in moved & days for d in self._site.lake.calendar.days(span)):
+                if not publisher.holds(self._stream.daily, day):
+                    self._stage_heal(publisher, day, self.reopened.clip(day), is_along=True)
+            for window in (w for span in moved - days for w in span.windows()):
+                if not publisher.holds(self._stream.name, window):
+                    self._stage_windows(publisher, window, in_lots=False)
+        except SourceError as error:
+            # It is not the fault of this end, which is tried again until the other one can be had.
+            raise SourceIncomplete(
+                f"events have moved, and where else they are cannot be published: {error}"
+            ) from error
 
     def _stage_window(
         self, publisher: Publisher, content: WindowContent, current: Current | None, schema: pa.Schema, read_at: int
@@ -142,9 +153,21 @@ class Ingest:
             touched=lambda said: Intervals() if is_same else said.covered, read_at=read_at,
         )  # fmt: skip
 
-    def _refuse_loss(self, content: WindowContent) -> None:
-        if not self._running.accepts_loss:
-            refuse_loss(self._site, self._stream, content, self.reopened)
+    def _moved(self, publisher: Publisher, content: WindowContent, filled: Intervals, *, is_there: bool) -> Intervals:
+        """Return the other ends of moves to or from a window whose content is new; refuse the loss of what has moved nowhere.
+
+        Args:
+            publisher: what it stages is as good as in the lake.
+            content: what the source gives now.
+            filled: event time that this work fills: so is that.
+            is_there: whether the lake has the window. One that is new there has lost nothing.
+        """
+        named = self.reopened
+        along = named & (filled | publisher.spans(self._stream.name) | publisher.spans(self._stream.daily))
+        if is_there and not self._running.accepts_loss:
+            refuse_loss(self._site, self._stream, content, named, along)
+        is_named = is_there or named.covers(content.window)
+        return self._moves.of(content, along, is_there=is_there) if is_named else Intervals()
 
     def _why(self, span: TimeWindow, current: Current | None) -> str:
         """Return why a partition is made: it was reopened, or what is said of the whole run."""
@@ -163,13 +186,13 @@ class Ingest:
             self._site.ledger.delivered(current, current.inputs_seq, current.code, self._site.clock.now())
             for span in mends or Intervals.of(current.span):
                 self._site.ledger.settle(current.table, span, read_at)
-        self._learning.keep_rejected(current.span)
+            self._learning.keep_rejected(current.receipt)
         return self._done(Outcome(current.table, current.span, "unchanged", current.receipt))
 
     def _commit(self, publisher: Publisher, state: State = "published") -> list[Outcome]:
         receipts = publisher.commit(self._learning.record)
         for receipt in receipts:
-            self._learning.keep_rejected(receipt.span)
+            self._learning.keep_rejected(receipt)
         return [self._done(Outcome(r.table, r.span, state, r)) for r in receipts]
 
     def _done(self, outcome: Outcome) -> Outcome:
@@ -261,10 +284,9 @@ class Ingest:
             nonlocal moved
             for content in contents:
                 there = before.get(content.window.start)
-                if there and there != (content.table.num_rows, content.digest):
-                    self._refuse_loss(content)
-                    moved |= self._moves.of(content)
-                    if not is_arrival_known:
+                if there != (content.table.num_rows, content.digest):
+                    moved |= self._moved(publisher, content, Intervals.of(day), is_there=bool(there))
+                    if there and not is_arrival_known:
                         summary.lateness += came_when_read(self._site, self._stream, content)
                 copy = own.get(content.window.start)
                 if content.is_fresh:
@@ -315,9 +337,8 @@ class Ingest:
         return self._failed(day, self._stream.daily, errors[0])
 
     def _healed(self, day: TimeWindow, spans: Intervals, errors: list[StreamAssetsError]) -> list[Outcome]:
-        self._learning.forget()
         try:
-            return self._site.planned_again(self._stream.daily, day, lambda: self._heal(day, spans))
+            return self._attempt(self._stream.daily, day, lambda: self._heal(day, spans))
         except PARTS as error:
             windows = [window for span in spans for window in span.windows()]
             if len(windows) < 2:
@@ -376,9 +397,8 @@ class Ingest:
         publish: Callable[[TimeWindow], list[Outcome]],
         halves: Callable[[TimeWindow], tuple[TimeWindow, TimeWindow] | None],
     ) -> list[Outcome]:
-        self._learning.forget()
         try:
-            return self._site.planned_again(table, span, lambda: publish(span))
+            return self._attempt(table, span, lambda: publish(span))
         except PARTS as error:
             parts = halves(span)
             if parts is None:
@@ -386,6 +406,15 @@ class Ingest:
         except TransientError as error:
             return self._failed(span, table, error)
         return [outcome for part in parts for outcome in self._halving(part, table, publish, halves)]
+
+    def _attempt(self, table: str, span: TimeWindow, publish: Callable[[], list[Outcome]]) -> list[Outcome]:
+        """Publish; each try learns anew, since the one before it may have failed over what it had learned."""
+
+        def anew() -> list[Outcome]:
+            self._learning.forget()
+            return publish()
+
+        return self._site.planned_again(table, span, anew)
 
     def _failed(self, span: TimeWindow, table: str, error: StreamAssetsError) -> list[Outcome]:
         grain = "5 min" if table == self._stream.name else "day"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream_assets.core.declaration import StreamSpec
+from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import Conflict, SourceError
 from stream_assets.events.columns import Columns
@@ -22,6 +23,7 @@ class Learning:
     def forget(self) -> None:
         """Begin anew: what was staged is not published."""
         self._columns = None
+        self._rejected_in.clear()
 
     def begin(self, known: Columns) -> None:
         """Go on from what a read has known."""
@@ -56,7 +58,18 @@ class Learning:
         """Note where the rejected rows of a window are that was read just now."""
         self._rejected_in[content.window] = content.rejected_in
 
-    def keep_rejected(self, span: TimeWindow) -> None:
-        """Drop the rejected rows that were kept of `span` before: it is published, with those noted."""
-        for window in [w for w in self._rejected_in if span.start <= w.start < span.end]:
-            self._site.lake.beside.keep(self._stream.name, window, self._rejected_in.pop(window))
+    def keep_rejected(self, receipt: Receipt) -> None:
+        """Drop the rejected rows that were kept before of a partition: it is published, with those noted.
+
+        Not where another writer has published it since: then theirs are the last word.
+        """
+        span, ledger = receipt.span, self._site.ledger
+        noted = [w for w in self._rejected_in if span.start <= w.start < span.end]
+        if not noted:
+            return
+        with ledger.transaction():
+            is_last = ledger.revision(receipt.table, span) == receipt.revision
+            for window in noted:
+                name = self._rejected_in.pop(window)
+                if is_last:
+                    self._site.lake.beside.keep(self._stream.name, window, name)

@@ -10,22 +10,24 @@ import pyarrow.compute as pc
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import LakeError, SourceError
+from stream_assets.errors import LakeError, SourceError, SourceIncomplete
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.site import Site
 
 
-def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: Intervals) -> None:
+def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: Intervals, along: Intervals) -> None:
     """Refuse the new content of a window that lacks events which the lake has there, or had by its receipt.
 
     Args:
         content: what the source gave for the window; it differs from what the lake has.
         named: windows that the source itself has named as touched: an event that is in one of them now has moved, where
-            the lake has that window.
+            the lake has that window, or is about to get it.
+        along: those of them that the same work fills.
 
     Raises:
+        SourceIncomplete: transient; all that would go has moved into windows that nobody fills yet.
         SourceError: terminal; how many events would go, and how to allow it.
     """
     window = content.window
@@ -39,9 +41,14 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
         had = pa.table({EVENT_ID: pa.array([], pa.string())})
     lost = _lacking(had, [content.table])
     if lost:
-        others = in_lake(site, stream, named) - Intervals.of(window)
-        lost = _lacking(pa.table({EVENT_ID: lost}), [_ids(site, stream, span) for span in others])
+        others = (in_lake(site, stream, named) | along) - Intervals.of(window)
+        lost = _left(site, stream, lost, others)
     is_whole = had.num_rows >= count
+    if lost and is_whole and not _left(site, stream, lost, named - others - Intervals.of(window)):
+        raise SourceIncomplete(
+            f"stream {stream.name!r}, window {window}: {len(lost):,} of {count:,} events (such as {lost[0]}) have moved into "
+            "windows that are not sealed yet, so nothing was replaced: it is tried again, and published together with those"
+        )
     gone = max(len(lost), 0 if is_whole else count - content.table.num_rows)
     if gone:
         such = f" (such as {lost[0]})" if lost else ", and the file that had them is gone or damaged"
@@ -50,6 +57,11 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
             f"that the lake has{such}, so nothing was replaced. If they are meant to go, say so: "
             f"`stream-assets materialize {_allowed(site, stream, window)} --accept-loss`"
         )
+
+
+def _left(site: Site, stream: StreamSpec, ids: list[Any], spans: Intervals) -> list[Any]:
+    """Return those of `ids` that the source gives nowhere in `spans`."""
+    return _lacking(pa.table({EVENT_ID: ids}), [_ids(site, stream, span) for span in spans])
 
 
 def in_lake(site: Site, stream: StreamSpec, spans: Intervals) -> Intervals:

@@ -21,6 +21,8 @@ from stream_assets.pipeline.loss import in_lake
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.site import Site
 
+_NOTHING: Words = np.zeros(0, np.uint64)
+
 
 class Moves:
     """Finds them among the windows that the source has named and the lake has.
@@ -37,17 +39,25 @@ class Moves:
     def _named(self) -> Intervals:
         return in_lake(self._site, self._stream, self._reopened)
 
-    def of(self, content: WindowContent) -> Intervals:
-        """Return the other named windows that an event of this one has come from, or has gone to."""
-        others = self._named - Intervals.of(content.window)
+    def of(self, content: WindowContent, along: Intervals, *, is_there: bool) -> Intervals:
+        """Return the other named windows that an event of this one has come from, or has gone to.
+
+        Args:
+            content: of a window that is about to be published.
+            along: named windows that this work fills for the first time.
+            is_there: whether the lake has the window itself.
+        """
+        others = (self._named | along if is_there else self._named) - Intervals.of(content.window)
         if not others:
             return others
-        had, has = self._in_lake(content.window), _words(content.table)
+        had, has = self._in_lake(content.window) if is_there else _NOTHING, _words(content.table)
         entered, left = np.setdiff1d(has, had), np.setdiff1d(had, has)
         return (self._come_from(entered) | self._gone_to(left, others)) - Intervals.of(content.window)
 
     def _come_from(self, entered: Words) -> Intervals:
         if not len(entered):
+            return Intervals()
+        if not self._named:
             return Intervals()
         words, places, windows = self._named_in_lake
         return Intervals.union_of(windows[n] for n in np.unique(places[np.isin(words, entered)]))
@@ -75,10 +85,10 @@ class Moves:
             return _words(self._site.lake.read(self._stream.name, window, [EVENT_ID]))
         except LakeError:
             # Its file is gone or damaged: nothing is left there that could have moved.
-            return _words(pa.table({EVENT_ID: []}))
+            return _NOTHING
 
 
 def _words(table: pa.Table) -> Words:
     if not table.num_rows:
-        return np.zeros(0, np.uint64)
+        return _NOTHING
     return hash_events(table.select([EVENT_ID])).ids

@@ -35,15 +35,14 @@ class Readmit(Ingest):
         """
         site = self._site
         self._learning = _Columns(site, self._stream)
-        self._learning.begin(site.columns(self._stream.name, TimeWindow(site.lake.start, site.lake.start)))
         in_days = Intervals.of(*windows) & site.ledger.coverage(self._stream.daily)
         apart = [w for w in windows if not in_days.covers(w)]
         outcomes: list[Outcome] = []
         if apart:
             hull = TimeWindow(apart[0].start, apart[-1].end)
-            outcomes += site.planned_again(self._stream.name, hull, lambda: self._publish_apart(apart, rejected))
+            outcomes += self._attempt(self._stream.name, hull, lambda: self._publish_apart(apart, rejected))
         for day in dict.fromkeys(d for span in in_days for d in site.lake.calendar.days(span)):
-            outcomes += site.planned_again(
+            outcomes += self._attempt(
                 self._stream.daily, day, lambda day=day: self._publish_in_day(day, in_days.clip(day), rejected)
             )
         return outcomes
@@ -96,7 +95,11 @@ class Readmit(Ingest):
 
 
 class _Columns(Learning):
-    """Takes in columns alone."""
+    """Takes in columns alone, and goes on from those of the stream."""
+
+    def forget(self) -> None:
+        super().forget()
+        self.begin(self._site.columns(self._stream.name, TimeWindow(self._site.lake.start, self._site.lake.start)))
 
     def rejected(self, content: WindowContent) -> None:
         """What is left of the rejected rows is written by who has looked at them."""

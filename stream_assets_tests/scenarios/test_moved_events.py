@@ -101,3 +101,71 @@ def test_late_events_that_moved_nowhere_take_nothing_along(world):
         w.live("02:31", every="30 min")
     assert {"events"} in made
     assert {"events_daily"} in made
+
+
+@pytest.mark.parametrize(("to", "start"), [("00:52", "00:50"), ("01:07", "01:05")])
+def test_a_move_into_a_window_that_is_not_sealed_yet_is_one_commit(world, to, start):
+    w = world(
+        dashboard, now="2026-03-12 00:02", start="2026-03-12", sources={"events": Shop(every=timedelta(minutes=4))}
+    )
+    w.shop.add(w.instant("00:12"), w.instant("00:12"), id="moving")
+    w.live("00:51")
+    w.shop.move("moving", w.instant(to), at=w.instant("00:52"))
+    with watched(w, "moving"):
+        w.live("01:04")
+        assert all("have moved into windows that are not sealed yet" in said for said in w.failures("events"))
+        w.live("01:11")
+        assert w.failures("events") == []
+        w.live("2026-03-13 00:30", every="30 min")
+        w.run()
+    assert w.coverage("events_daily").covers(w.calendar.day_around(w.instant("2026-03-12")))
+    there = w.pipeline.lake.read("events", w.pipeline.range("events", f"2026-03-12T{start}"))
+    assert "moving" in there["event_id"].to_pylist()
+
+
+def test_a_move_waits_as_long_as_the_window_that_it_entered_is_not_sealed(world):
+    w = world(
+        dashboard, now="2026-03-12 00:02", start="2026-03-12", sources={"events": Shop(every=timedelta(minutes=4))}
+    )
+    w.shop.add(w.instant("00:12"), w.instant("00:12"), id="moving")
+    w.live("00:51")
+    w.shop.move("moving", w.instant("02:32"), at=w.instant("00:52"))
+    with watched(w, "moving"):
+        w.live("02:31")
+        (failure,) = w.pipeline.lake.ledger.work.failures()["events"]
+        assert failure.transient
+        assert failure.tries > 3
+        w.live("02:56")
+    assert w.failures("events") == []
+    assert w.run() == []
+
+
+def test_a_move_into_a_day_that_is_not_sealed_yet_is_one_commit(world):
+    w = world(report, now="2026-03-12 00:47", start="2026-03-10", sources={"events": Shop(every=timedelta(minutes=4))})
+    w.shop.add(instant(w, BEFORE), instant(w, BEFORE), id="moving")
+    w.shop.break_(instant(w, CLOSED))
+    w.run()
+    assert w.receipts("events_daily").keys() == {"2026-03-10"}
+    w.shop.move("moving", instant(w, CLOSED), at=w.instant("00:52"))
+    w.live("02:01", every="30 min")
+    assert w.ids().count("moving") == 1
+    w.shop.mend()
+    with watched(w, "moving"):
+        w.live("05:01", every="30 min")
+    assert w.failures("events_daily") == []
+    rows = w.pipeline.lake.read("events", w.calendar.day_around(instant(w, CLOSED)))
+    assert "moving" in rows["event_id"].to_pylist()
+    assert w.run() == []
+
+
+def test_a_window_that_an_event_entered_is_not_given_up_while_the_one_that_it_left_cannot_be_read(world):
+    w = filled(world, BEFORE)
+    w.shop.move("moving-0", w.instant("01:07"), at=w.instant("01:02"))
+    w.shop.break_(instant(w, "2026-03-10 08:10"))
+    with watched(w, "moving-0"):
+        w.live("03:01")
+        assert all(f.transient for f in w.pipeline.lake.ledger.work.failures()["events"])
+        w.shop.mend()
+        w.live("05:01")
+    assert w.failures("events") == w.failures("events_daily") == []
+    assert w.ids().count("moving-0") == 1
