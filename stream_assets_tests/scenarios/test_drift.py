@@ -131,6 +131,20 @@ def test_a_wrong_type_that_came_first_is_forgotten_once_it_is_mended(living, lan
     assert is_clean(w)
 
 
+def test_a_conflict_over_columns_is_tried_again_with_those_of_the_faster_writer(living, landing):
+    w = living()
+    landing.write("00:05", {"x": 1})
+    landing.write("00:10", {"x": "text"})
+    w.at("2026-03-11 00:17")
+    with w.before_commit("events", lambda: w.by_hand("events", "2026-03-11T00:10")):
+        (outcome,) = w.by_hand("events", "2026-03-11T00:05").outcomes
+    # Not that others were faster three times: the second try has seen what is wrong with the source.
+    assert "'x'" in outcome.error
+    assert "another writer" not in outcome.error
+    landing.write("00:05", {"x": "more text"})
+    assert w.by_hand("events", "2026-03-11T00:05").count("published") == 1
+
+
 def test_a_column_without_a_value_says_nothing_of_its_type(living, landing, tmp_path):
     w = living("freeze")
     landing.write("00:05", {"amount": None, "coupon": None})
