@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_assets.core.window import TimeWindow
+from stream_assets.pipeline.ingest import Ingest
+from stream_assets.pipeline.learning import Learning
 from stream_assets.pipeline.release import release
 from stream_assets.pipeline.verify import verify
 from stream_assets.sources.files import FileEvents
@@ -195,6 +197,34 @@ def test_values_come_back_as_they_were(world, tmp_path):
     assert done.rows == 1, done.left
     first, second = w.pipeline.lake.read("events", DAY).drop_columns(["event_id", "event_time"]).to_pylist()
     assert first == second == values
+
+
+@pytest.mark.parametrize(("place", "step"), [(Learning, "keep_rejected"), (Ingest, "_unchanged")])
+def test_a_slower_writer_takes_no_rejected_rows_away_that_a_faster_one_has_kept_since(
+    world, tmp_path, monkeypatch, place, step
+):
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    jsonl(folder, [*GOOD, BARE[0]])
+    w = world(now="2026-03-11 00:22", start="2026-03-11", sources={"events": FileEvents(str(folder))})
+    if place is Ingest:
+        w.by_hand("events", "2026-03-11T00:00")
+    original, faster = getattr(place, step), [True]
+
+    def late(*args):
+        if faster:
+            faster.clear()
+            jsonl(folder, [*GOOD, BARE[0], {**BARE[0], "event_id": "b4"}])
+            w.clock.advance(timedelta(seconds=1))
+            w.by_hand("events", "2026-03-11T00:00")
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, step, late)
+        w.by_hand("events", "2026-03-11T00:00")
+    assert not faster
+    kept = w.pipeline.lake.beside.read("events", TimeWindow(START, START + timedelta(minutes=5)))
+    assert kept.num_rows == w.receipts("events")["2026-03-11T00:00+0000"].rejected == 2
 
 
 def test_a_row_outside_of_the_days_that_the_lake_keeps_stays_rejected(world, tmp_path):
