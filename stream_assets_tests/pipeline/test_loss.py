@@ -113,7 +113,7 @@ def test_ids_are_compared_only_where_the_digest_has_changed(
     pipeline = filled(tmp_path, landing)
     asked: list[TimeWindow] = []
     compare = ingest.refuse_loss
-    monkeypatch.setattr(ingest, "refuse_loss", lambda site, stream, content, named: (
+    monkeypatch.setattr(ingest, "refuse_loss", lambda site, stream, content, *_: (
         asked.append(content.window), compare(site, stream, content, named)
     ))  # fmt: skip
     for current in pipeline.lake.ledger.current("events", OPEN):
