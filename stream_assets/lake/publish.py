@@ -101,9 +101,9 @@ class Publisher:
         """Names of the tables of what is staged."""
         return frozenset(s.receipt.table for s in self._staged)
 
-    def spans(self, table: str) -> Intervals:
-        """Return what of `table` is staged."""
-        return Intervals.of(*(s.receipt.span for s in self._staged if s.receipt.table == table))
+    def spans(self, *tables: str) -> Intervals:
+        """Return what of `tables` is staged."""
+        return Intervals.of(*(s.receipt.span for s in self._staged if s.receipt.table in tables))
 
     def holds(self, table: str, span: TimeWindow) -> bool:
         """Whether a partition is staged."""

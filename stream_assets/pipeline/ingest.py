@@ -31,7 +31,6 @@ from stream_assets.pipeline.content import (
 )
 from stream_assets.pipeline.halves import halves_of_days, halves_of_windows
 from stream_assets.pipeline.learning import Learning
-from stream_assets.pipeline.loss import refuse_loss
 from stream_assets.pipeline.moves import Moves
 from stream_assets.pipeline.outcome import Outcome, Progress, State
 from stream_assets.pipeline.reading import Read
@@ -154,20 +153,9 @@ class Ingest:
         )  # fmt: skip
 
     def _moved(self, publisher: Publisher, content: WindowContent, filled: Intervals, *, is_there: bool) -> Intervals:
-        """Return the other ends of moves to or from a window whose content is new; refuse the loss of what has moved nowhere.
-
-        Args:
-            publisher: what it stages is as good as in the lake.
-            content: what the source gives now.
-            filled: event time that this work fills: so is that.
-            is_there: whether the lake has the window. One that is new there has lost nothing.
-        """
-        named = self.reopened
-        along = named & (filled | publisher.spans(self._stream.name) | publisher.spans(self._stream.daily))
-        if is_there and not self._running.accepts_loss:
-            refuse_loss(self._site, self._stream, content, named, along)
-        is_named = is_there or named.covers(content.window)
-        return self._moves.of(content, along, is_there=is_there) if is_named else Intervals()
+        """Return the other ends of moves; what is staged is as good as in the lake, and so is what this work fills."""
+        filled |= publisher.spans(self._stream.name, self._stream.daily)
+        return self._moves.of(content, filled, is_there=is_there, accepts_loss=self._running.accepts_loss)
 
     def _why(self, span: TimeWindow, current: Current | None) -> str:
         """Return why a partition is made: it was reopened, or what is said of the whole run."""
@@ -338,7 +326,9 @@ class Ingest:
 
     def _healed(self, day: TimeWindow, spans: Intervals, errors: list[StreamAssetsError]) -> list[Outcome]:
         try:
-            return self._attempt(self._stream.daily, day, lambda: self._heal(day, spans))
+            return self._site.planned_again(
+                self._stream.daily, day, self._learning.anew(lambda: self._heal(day, spans))
+            )
         except PARTS as error:
             windows = [window for span in spans for window in span.windows()]
             if len(windows) < 2:
@@ -398,7 +388,7 @@ class Ingest:
         halves: Callable[[TimeWindow], tuple[TimeWindow, TimeWindow] | None],
     ) -> list[Outcome]:
         try:
-            return self._attempt(table, span, lambda: publish(span))
+            return self._site.planned_again(table, span, self._learning.anew(lambda: publish(span)))
         except PARTS as error:
             parts = halves(span)
             if parts is None:
@@ -406,15 +396,6 @@ class Ingest:
         except TransientError as error:
             return self._failed(span, table, error)
         return [outcome for part in parts for outcome in self._halving(part, table, publish, halves)]
-
-    def _attempt(self, table: str, span: TimeWindow, publish: Callable[[], list[Outcome]]) -> list[Outcome]:
-        """Publish; each try learns anew, since the one before it may have failed over what it had learned."""
-
-        def anew() -> list[Outcome]:
-            self._learning.forget()
-            return publish()
-
-        return self._site.planned_again(table, span, anew)
 
     def _failed(self, span: TimeWindow, table: str, error: StreamAssetsError) -> list[Outcome]:
         grain = "5 min" if table == self._stream.name else "day"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
@@ -9,6 +12,8 @@ from stream_assets.errors import Conflict, SourceError
 from stream_assets.events.columns import Columns
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.site import Site
+
+T = TypeVar("T")
 
 
 class Learning:
@@ -24,6 +29,15 @@ class Learning:
         """Begin anew: what was staged is not published."""
         self._columns = None
         self._rejected_in.clear()
+
+    def anew(self, publish: Callable[[], T]) -> Callable[[], T]:
+        """Return `publish` as each try of it: none goes on from what one before it has learned, and may have failed over."""
+
+        def attempt() -> T:
+            self.forget()
+            return publish()
+
+        return attempt
 
     def begin(self, known: Columns) -> None:
         """Go on from what a read has known."""

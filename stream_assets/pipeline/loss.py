@@ -40,6 +40,7 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
         # Gone or damaged: its receipt still says how many there were.
         had = pa.table({EVENT_ID: pa.array([], pa.string())})
     lost = _lacking(had, [content.table])
+    others = Intervals()
     if lost:
         others = (in_lake(site, stream, named) | along) - Intervals.of(window)
         lost = _left(site, stream, lost, others)

@@ -17,7 +17,7 @@ from stream_assets.events.hashing import hash_events
 from stream_assets.events.mixing import Words
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
-from stream_assets.pipeline.loss import in_lake
+from stream_assets.pipeline.loss import in_lake, refuse_loss
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.site import Site
 
@@ -39,14 +39,24 @@ class Moves:
     def _named(self) -> Intervals:
         return in_lake(self._site, self._stream, self._reopened)
 
-    def of(self, content: WindowContent, along: Intervals, *, is_there: bool) -> Intervals:
+    def of(self, content: WindowContent, filled: Intervals, *, is_there: bool, accepts_loss: bool) -> Intervals:
         """Return the other named windows that an event of this one has come from, or has gone to.
 
         Args:
-            content: of a window that is about to be published.
-            along: named windows that this work fills for the first time.
-            is_there: whether the lake has the window itself.
+            content: of a window that is about to be published, other than what the lake has there.
+            filled: event time that the same work fills: what is named in it is as good as in the lake.
+            is_there: whether the lake has the window. One that is new there has lost nothing.
+            accepts_loss: whether events may go that have moved nowhere.
+
+        Raises:
+            SourceIncomplete: transient; what would go has moved into windows that nobody fills yet.
+            SourceError: terminal; events would go.
         """
+        along = self._reopened & filled
+        if is_there and not accepts_loss:
+            refuse_loss(self._site, self._stream, content, self._reopened, along)
+        if not is_there and not self._reopened.covers(content.window):
+            return Intervals()
         others = (self._named | along if is_there else self._named) - Intervals.of(content.window)
         if not others:
             return others

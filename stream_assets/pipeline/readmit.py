@@ -35,15 +35,16 @@ class Readmit(Ingest):
         """
         site = self._site
         self._learning = _Columns(site, self._stream)
+        anew = self._learning.anew
         in_days = Intervals.of(*windows) & site.ledger.coverage(self._stream.daily)
         apart = [w for w in windows if not in_days.covers(w)]
         outcomes: list[Outcome] = []
         if apart:
             hull = TimeWindow(apart[0].start, apart[-1].end)
-            outcomes += self._attempt(self._stream.name, hull, lambda: self._publish_apart(apart, rejected))
+            outcomes += site.planned_again(self._stream.name, hull, anew(lambda: self._publish_apart(apart, rejected)))
         for day in dict.fromkeys(d for span in in_days for d in site.lake.calendar.days(span)):
-            outcomes += self._attempt(
-                self._stream.daily, day, lambda day=day: self._publish_in_day(day, in_days.clip(day), rejected)
+            outcomes += site.planned_again(
+                self._stream.daily, day, anew(lambda day=day: self._publish_in_day(day, in_days.clip(day), rejected))
             )
         return outcomes
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stream_assets.core.window import GRID, TimeWindow
-from stream_assets.pipeline import ingest
+from stream_assets.pipeline import moves
 from stream_assets.pipeline.project import Project, Stream
 from stream_assets.sources.files import FileEvents
 from stream_assets.testing import SettableClock
@@ -112,9 +112,9 @@ def test_ids_are_compared_only_where_the_digest_has_changed(
 ) -> None:
     pipeline = filled(tmp_path, landing)
     asked: list[TimeWindow] = []
-    compare = ingest.refuse_loss
-    monkeypatch.setattr(ingest, "refuse_loss", lambda site, stream, content, *_: (
-        asked.append(content.window), compare(site, stream, content, named)
+    compare = moves.refuse_loss
+    monkeypatch.setattr(moves, "refuse_loss", lambda site, stream, content, named, along: (
+        asked.append(content.window), compare(site, stream, content, named, along)
     ))  # fmt: skip
     for current in pipeline.lake.ledger.current("events", OPEN):
         (pipeline.lake.layout.root / current.file).unlink()
