@@ -3,7 +3,7 @@
     StreamAssetsError
     ├── TransientError        the same call may succeed later; the planner retries it for ever, with a backoff
     │   ├── SourceUnavailable     the outside system does not answer
-    │   │   └── SourceIncomplete      a part of the source is in the middle of a write; other ranges can be read
+    │   │   └── SourceIncomplete      a part of the source is in the middle of a write, or of a move; other ranges can be read
     │   ├── SourceBusy            all reader places of a source are taken
     │   ├── LakeUnavailable       the lake cannot be written or read now: a full disk, a ledger that stays locked
     │   ├── OutOfMemory           the process has no memory left for it; less at once may do
@@ -61,7 +61,7 @@ class SourceUnavailable(TransientError):
 
 
 class SourceIncomplete(SourceUnavailable):
-    """A part of the source is in the middle of a write: a range without that part can be read."""
+    """A part of the source is in the middle of a write, or of a move: a range without that part can be read."""
 
 
 class SourceBusy(TransientError):

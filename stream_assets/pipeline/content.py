@@ -75,6 +75,11 @@ def delivered(day: Current | None, own: dict[datetime, Current]) -> dict[datetim
     return {start: (c.rows, c.digest) for start, c in own.items()}
 
 
+def counts_of(receipt: Receipt) -> tuple[Digest, int, int]:
+    """Return what two publications of equal content have in common."""
+    return receipt.digest, receipt.rows, receipt.rejected
+
+
 def has_events_of(current: Current, content: WindowContent) -> bool:
     """Whether a publication has the events that were read."""
     return (current.digest, current.rows) == (content.digest, content.table.num_rows)

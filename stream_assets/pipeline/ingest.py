@@ -23,6 +23,7 @@ from stream_assets.pipeline.content import (
     WindowContent,
     accepted,
     bounds,
+    counts_of,
     delivered,
     has_events_of,
     latency_of,
@@ -72,13 +73,11 @@ class Ingest:
         A failure of a part of a range halves it until the bad window stands alone; the others are published.
         """
         self._asked = spans
-        outcomes = (
-            outcome
-            for span in spans
-            for outcome in self._halving(span, self._stream.name, self._publish_windows, halves_of_windows)
-        )
-        # What moves of events took along was told of before its turn, or is told of again.
-        return list({o.span: o for o in outcomes}.values())
+        made: dict[TimeWindow, Outcome] = {}  # what moves took along is told of more than once
+        for span in spans:
+            outcomes = self._halving(span, self._stream.name, self._publish_windows, halves_of_windows)
+            made |= {o.span: o for o in outcomes}
+        return list(made.values())
 
     def _publish_windows(self, span: TimeWindow) -> list[Outcome]:
         with self._site.lake.publisher() as publisher:
@@ -124,9 +123,7 @@ class Ingest:
                     self._stage_windows(publisher, window, in_lots=False)
         except SourceError as error:
             # It is not the fault of this end, which is tried again until the other one can be had.
-            raise SourceIncomplete(
-                f"events have moved, and where else they are cannot be published: {error}"
-            ) from error
+            raise SourceIncomplete(f"events have moved, and where else they are is not to be had: {error}") from error
 
     def _stage_window(
         self, publisher: Publisher, content: WindowContent, current: Current | None, schema: pa.Schema, read_at: int
@@ -300,15 +297,14 @@ class Ingest:
             return Intervals.union_of(f.window for f in said.windows if same.get(f.start) != (f.rows, f.digest))
 
         said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at, mends=mends)
-        is_same = known and _counts(known.receipt) == _counts(said)
+        is_same = known and counts_of(known.receipt) == counts_of(said)
         if known and is_same and self._running.trusts(self._site.lake, known):
             publisher.drop(said)
             if is_along:
                 return []
             publisher.commit(self._learning.record)
             return [self._unchanged(known, read_at, mends)]
-        # A day whose windows are among the others holds them already.
-        self._stage_moved(publisher, moved - Intervals.of(day))
+        self._stage_moved(publisher, moved)
         return []
 
     def heal(self, day: TimeWindow, spans: Intervals) -> list[Outcome]:
@@ -404,7 +400,3 @@ class Ingest:
             self._done(Outcome(table, partition, "failed", None, str(error), transient))
             for partition in self._site.lake.calendar.partitions(span, grain)
         ]
-
-
-def _counts(receipt: Receipt) -> tuple[Digest, int, int]:
-    return receipt.digest, receipt.rows, receipt.rejected
