@@ -99,7 +99,7 @@ def test_a_look_is_killed_at_each_of_its_own_steps(world: Callable[..., World]) 
     assert {trial.killed_at(step) for step in steps} == {DIED}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("story", STORIES)
 def test_killed_at_every_step(world: Callable[..., World], story: Callable[..., Trial]) -> None:
     trial = story(world)
@@ -114,7 +114,7 @@ def test_stopped_at_a_step_for_longer_than_its_lease(world: Callable[..., World]
     assert ends["overtaken"] > ends["ended"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("story", STORIES)
 def test_stopped_at_every_step(world: Callable[..., World], story: Callable[..., Trial]) -> None:
     trial = story(world)

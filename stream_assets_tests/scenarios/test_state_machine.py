@@ -334,7 +334,7 @@ def test_in_any_order_the_lake_ends_like_one_made_at_once() -> None:
     run_state_machine_as_test(Machine, settings=any_order(4, 25))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_in_many_orders_the_lake_ends_like_one_made_at_once() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
