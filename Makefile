@@ -17,7 +17,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev run test test-long fuzz soak chaos mutants check format flights bench wheel clean clean-data
+.PHONY: help dev run test test-long exhaustive fuzz soak chaos mutants check format flights bench wheel clean clean-data
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -46,10 +46,13 @@ run: $(READY) ## fill everything that is due, without Dagster, and stop
 	@$(BIN)/stream-assets run
 
 test: $(READY) ## run the tests (PYTEST_ARGS="-k window -x" for some of them)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not exhaustive" $(PYTEST_ARGS)
 
 test-long: $(READY) ## run the long tests: a year of flights, a real `dagster dev`, long automations
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not soak" $(PYTEST_ARGS)
+
+exhaustive: $(READY) ## kill and stop at every step, and draw many histories, where `make test` takes some
+	@$(BIN)/python -m pytest -n 2 -m exhaustive $(PYTEST_ARGS)
 
 fuzz: $(READY) ## throw FUZZ (100,000) drawn inputs at everything that reads what strangers write
 	@STREAM_ASSETS_FUZZ=$${FUZZ:-100000} $(BIN)/python -m pytest -n 2 --dist load stream_assets_tests/fuzz $(PYTEST_ARGS)

@@ -29,7 +29,7 @@ from stream_assets_tests.sources.test_file_events import NOW, TEN
 HOUR = TimeWindow(TEN, TEN + timedelta(hours=1))
 RECEIPT_OF_HOUR = Receipt(
     "events", HOUR, 2, 3, Digest(1, 2), Intervals.of(HOUR), NOW, 1, 1, 5, (WindowFact(TEN, 3, Digest(1, 2), 1, 1),),
-    TEN, TEN + GRID, Latency(1.0, 2.0, 3.0), {"events": str(Digest(1, 2))}, 7, "code", "why", "run",
+    TEN, TEN + GRID, Latency(1.0, 2.0, 3.0), inputs={"events": str(Digest(1, 2))}, inputs_seq=7, code="code", reason="why", run_id="run",
 )  # fmt: skip
 FACT = FileFact(
     "a/b.jsonl", 10, 20, 3, TEN, TEN + GRID, "wrong", Intervals.of(HOUR), Intervals.of(HOUR), mark="ab", last_time=TEN
