@@ -24,6 +24,7 @@ from stream_assets.events.released import with_released
 from stream_assets.events.schema import EMPTY, align, unify
 from stream_assets.pipeline.consume import Consume
 from stream_assets.pipeline.content import WindowContent
+from stream_assets.pipeline.halves import halves_of_windows
 from stream_assets.pipeline.ingest import Ingest
 from stream_assets.pipeline.observe import ledger_state
 from stream_assets.pipeline.outcome import Outcome, Progress, Report, silent
@@ -190,10 +191,7 @@ class _Gaps(Ingest):
                     pass
                 return [(span, read.schema)]
         except (SourceError, SourceIncomplete):
-            windows = list(span.windows())
-        middle = windows[len(windows) // 2].start
-        halves = (TimeWindow(span.start, middle), TimeWindow(middle, span.end)) if len(windows) > 1 else ()
-        return [found for half in halves for found in self._readable(half)]
+            return [found for half in halves_of_windows(span) or () for found in self._readable(half)]
 
     def _last_schema(self) -> pa.Schema:
         stream: StreamSpec = self._stream

@@ -140,8 +140,7 @@ class Ingest:
             content.digest, Intervals.of(content.window), now, content.duplicates, content.rejected,
             content.rows_read, min_event_time=first, max_event_time=last, latency=latency_of(content.table, now),
             lateness=lateness, reason=self._why(content.window, current), run_id=self._running.run_id,
-            discarded=content.discarded,
-            accepted=(Accepted(content.window, content.accepted),) if content.accepted else (),
+            discarded=content.discarded, accepted=(Accepted(content.window, content.accepted),) if content.accepted else (),
         )  # fmt: skip
         is_same = current is not None and self._has(current, content)
         publisher.stage(
@@ -288,8 +287,7 @@ class Ingest:
                 Digest.total(f.digest for f in summary.facts), Intervals.of(day), self._site.clock.now(),
                 summary.duplicates, summary.rejected, summary.rows_read, tuple(summary.facts), summary.first, summary.last,
                 summary.latency, summary.lateness, reason=self._why(day, known), run_id=self._running.run_id,
-                discarded=summary.discarded,
-                accepted=tuple(summary.accepted),
+                discarded=summary.discarded, accepted=tuple(summary.accepted),
             )  # fmt: skip
 
         def touched(said: Receipt) -> Intervals:

@@ -7,6 +7,7 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Accepted
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceError, SourceUnavailable
+from stream_assets.pipeline.halves import halves_of_windows
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.verify.difference import Findings, Mend
 
@@ -43,9 +44,7 @@ def _gone(found: Findings, table: Table, stream: StreamSpec, gap: Accepted, span
     except SourceUnavailable:
         return [span]
     except SourceError:
-        windows = list(span.windows())
-    if len(windows) == 1:
-        return windows
-    middle = windows[len(windows) // 2].start
-    halves = (TimeWindow(span.start, middle), TimeWindow(middle, span.end))
+        halves = halves_of_windows(span)
+    if halves is None:
+        return [span]
     return [part for half in halves for part in _gone(found, table, stream, gap, half)]
