@@ -56,7 +56,7 @@ def test_dg_finds_the_definitions_without_being_told_where(bare: Path, environme
     found = json.loads(listed)
     assert {a["asset_key"] for a in found["assets"]} == ASSETS
     assert {s["name"] for s in found["sensors"]} == {"every_5_min", "heal"}
-    assert {s["name"] for s in found["schedules"]} == {"daily"}
+    assert {s["name"] for s in found["schedules"]} == {"daily", "verify"}
 
 
 def test_dg_launches_a_range(bare: Path, environment: dict[str, str], home: Path, days: list[str]) -> None:
