@@ -184,6 +184,5 @@ class Consume:
 
     def _failed(self, partition: TimeWindow, error: StreamAssetsError) -> Outcome:
         return Outcome(
-            self._consumer.name, partition, "failed", None, str(error),
-            isinstance(error, TransientError), isinstance(error, NotReady),
+            self._consumer.name, partition, "failed", None, str(error), type(error), isinstance(error, NotReady),
         )  # fmt: skip

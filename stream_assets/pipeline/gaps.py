@@ -16,6 +16,8 @@ from stream_assets.errors import (
     NotReady,
     SourceError,
     SourceIncomplete,
+    SourceUnavailable,
+    StreamAssetsError,
     TransientError,
     UsageError,
 )
@@ -24,19 +26,29 @@ from stream_assets.events.released import with_released
 from stream_assets.events.schema import EMPTY, align, unify
 from stream_assets.pipeline.consume import Consume
 from stream_assets.pipeline.content import WindowContent
-from stream_assets.pipeline.halves import halves_of_windows
 from stream_assets.pipeline.ingest import Ingest
 from stream_assets.pipeline.observe import ledger_state
 from stream_assets.pipeline.outcome import Outcome, Progress, Report, silent
 from stream_assets.pipeline.pipeline import Pipeline
-from stream_assets.pipeline.reading import Read
+from stream_assets.pipeline.reading import Read, given
 from stream_assets.pipeline.running import Running
+from stream_assets.pipeline.site import Site
 
 MOST_NAME, MOST_REASON = 100, 500
 
+GAPS = (SourceError, SourceIncomplete, ConsumerError)
+"""What can be a gap: that the source, or the consumer itself, refuses. What fails on anything else is tried again."""
+
 
 def accept_gap(
-    pipeline: Pipeline, table: str, span: TimeWindow, by: str, reason: str, *, progress: Progress = silent
+    pipeline: Pipeline,
+    table: str,
+    span: TimeWindow,
+    by: str,
+    reason: str,
+    *,
+    source_is_gone: bool = False,
+    progress: Progress = silent,
 ) -> Report:
     """Accept that data of `table` in `span` is gone for good: what there is, is published, and the rest sealed as empty.
 
@@ -46,16 +58,32 @@ def accept_gap(
     whom and why (`accepted`), and a late arrival reopens each like any other. What waits for its inputs, has not settled,
     or fails in passing (a source that does not answer, a full disk), is no gap and is reported as failed.
 
+    Args:
+        pipeline: of the project.
+        table: a stream, its days, or a consumer.
+        span: half-open; whole partitions.
+        by: who accepts it.
+        reason: why.
+        source_is_gone: whether a source that does not answer has been taken out of service: what it would have said is
+            a gap too, and the range counts as settled. Of no effect while it answers.
+        progress: told of each partition.
+
     Raises:
         UsageError: terminal; a name or reason that cannot be kept, or a range that cannot be filled.
     """
     said = f"gap accepted by {_text(by, 'name', MOST_NAME)}: {_text(reason, 'reason', MOST_REASON)}"
-    ledger = pipeline.lake.ledger
+    ledger, stream = pipeline.lake.ledger, pipeline.table(table).stream
+    if source_is_gone and stream is None:
+        raise UsageError(f"{table!r} has no source of its own: say --source-is-gone of a stream, or of its days")
+    is_gone = source_is_gone and stream is not None and stream.name in pipeline.observe()
+    if is_gone and stream:
+        # Nobody else can say any more that its events are complete.
+        ledger.sources.advance(stream.name, min(span.end, pipeline.clock.now()))
     with pipeline.running(table, span, reason=said) as running:
         # What is named from here on has not been read by anybody yet, and is no part of what is accepted.
         mark, seq = ledger.mark(), ledger.seq()
         report = pipeline.fill(table, span, running, progress=progress)
-        accepting = _Accepting(pipeline, pipeline.table(table), running, said, mark, seq)
+        accepting = _Accepting(pipeline, pipeline.table(table), running, said, mark, seq, is_gone=is_gone)
         outcomes = [o if o.is_good else accepting.accept(o) for o in report.outcomes]
     return Report(table, tuple(outcomes))
 
@@ -92,34 +120,36 @@ def _text(given: str, what: str, most: int) -> str:
 class _Accepting:
     """Settles what could not be made."""
 
-    def __init__(self, pipeline: Pipeline, target: Table, running: Running, said: str, mark: int, seq: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, target: Table, running: Running, said: str, mark: int, seq: int, *, is_gone: bool
+    ) -> None:
         self._pipeline = pipeline
         self._target = target
         self._said = said
         self._mark = mark
         self._seq = seq
         site = pipeline.site
-        self._ingest = _Gaps(site, target.stream, running, silent) if target.stream else None
+        self._gaps: tuple[type[StreamAssetsError], ...] = (*GAPS, SourceUnavailable) if is_gone else GAPS
+        self._ingest = _Gaps(site, target.stream, running, is_gone=is_gone) if target.stream else None
         state = ledger_state(site)
         self._consume = Consume(site, target.consumer, state, running, silent) if target.consumer else None
 
     def accept(self, failed: Outcome) -> Outcome:
         """Return what became of a partition that failed."""
-        if failed.is_waiting:
+        if failed.cause is None or not issubclass(failed.cause, self._gaps):
             return failed
         try:
-            kept = None if failed.is_transient else self._keep(failed)
+            kept = self._keep(failed)
             if kept:
                 return kept
             if self._consume:
-                # What fails on the lake or on another writer is tried again, and is no gap.
-                return failed if failed.is_transient else self._consume.accept_gap(failed.span, self._said)
+                return self._consume.accept_gap(failed.span, self._said)
             assert self._ingest is not None
             if self._target.is_days_of_stream:
                 return self._ingest.accept_day(failed.span, self._said)
             return self._ingest.accept_window(failed.span, self._said) or failed
         except (NotReady, LakeError, ConsumerError, SourceError, TransientError) as error:
-            return replace(failed, error=str(error), is_transient=isinstance(error, TransientError))
+            return replace(failed, error=str(error), cause=type(error))
 
     def _keep(self, failed: Outcome) -> Outcome | None:
         """Let a partition that is there stay as it is, and settle what was reopened of it; None for one that is not."""
@@ -144,9 +174,13 @@ class _Accepting:
 class _Gaps(Ingest):
     """Seals windows and days of which the source gives nothing."""
 
+    def __init__(self, site: Site, stream: StreamSpec, running: Running, *, is_gone: bool) -> None:
+        super().__init__(site, stream, running, silent)
+        self._is_gone = is_gone
+
     def accept_window(self, window: TimeWindow, said: str) -> Outcome | None:
         """Seal a window that has no file as empty; None where its source gives it by now."""
-        if self._readable(window):
+        if self._given(window):
             return None
         schema = unify([self._last_schema(), *(r.schema for r in self._released(window))])
         with self._site.lake.publisher() as publisher:
@@ -154,19 +188,19 @@ class _Gaps(Ingest):
             return self._commit(publisher)[0]
 
     def accept_day(self, day: TimeWindow, said: str) -> Outcome:
-        """Seal a day: what its source gives where nothing is sealed or late events came, else its windows, else nothing."""
-        known = list(self._known(self._stream.name, day).values())
-        there = Intervals.of(*(c.span for c in known)) - self.reopened
-        given = [found for span in Intervals.of(day) - there for found in self._readable(span)]
-        readable = Intervals.of(*(span for span, _ in given))
-        own = [c for c in known if not readable.covers(c.span)]
+        """Seal a day of its sealed windows, else of what its source gives, else of nothing."""
+        # Late events come first into the windows that are there; one that cannot be had stays as it is.
+        self.windows(self.reopened.clip(day) & self._site.ledger.coverage(self._stream.name))
+        own = list(self._known(self._stream.name, day).values())
         sealed = Intervals.of(*(c.span for c in own))
-        schemas = [*([self._site.lake.schema_of(own)] if own else []), *(schema for _, schema in given)]
+        found = [part for span in Intervals.of(day) - sealed for part in self._given(span)]
+        readable = Intervals.of(*(span for span, _ in found))
+        schemas = [*([self._site.lake.schema_of(own)] if own else []), *(schema for _, schema in found)]
         schemas += [r.schema for r in self._released(day)]
         schema = self._site.lake.unified(schemas or [self._last_schema()])
 
         def contents() -> Iterator[WindowContent]:
-            ours, theirs = self._copied(own, schema), self._read(span for span, _ in given)
+            ours, theirs = self._copied(own, schema), self._read(span for span, _ in found)
             for window in day.windows():
                 if sealed.covers(window):
                     yield next(ours)
@@ -183,15 +217,8 @@ class _Gaps(Ingest):
                 self._learning.begin(read.known)
                 yield from read.windows()
 
-    def _readable(self, span: TimeWindow) -> list[tuple[TimeWindow, pa.Schema]]:
-        """Return the parts of `span` that the source gives, with their columns; found by halving around those it does not."""
-        try:
-            with Read(self._site, self._stream, span, keep_rejected=False) as read:
-                for _ in read.windows():
-                    pass
-                return [(span, read.schema)]
-        except (SourceError, SourceIncomplete):
-            return [found for half in halves_of_windows(span) or () for found in self._readable(half)]
+    def _given(self, span: TimeWindow) -> list[tuple[TimeWindow, pa.Schema]]:
+        return [] if self._is_gone else given(self._site, self._stream, span)
 
     def _last_schema(self) -> pa.Schema:
         stream: StreamSpec = self._stream

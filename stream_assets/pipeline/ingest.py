@@ -34,7 +34,7 @@ from stream_assets.pipeline.halves import halves_of_days, halves_of_windows
 from stream_assets.pipeline.learning import Learning
 from stream_assets.pipeline.moves import Moves
 from stream_assets.pipeline.outcome import Outcome, Progress, State
-from stream_assets.pipeline.reading import Read
+from stream_assets.pipeline.reading import Read, given
 from stream_assets.pipeline.running import Running
 from stream_assets.pipeline.site import PARTS, Site
 
@@ -200,8 +200,11 @@ class Ingest:
         outcomes: list[Outcome] = []
         to_read: list[TimeWindow] = []
         sealed = self._site.ledger.coverage(self._stream.name)
+        gaps = Intervals.union_of(gap.span for name, gap in self._site.ledger.accepted() if name == self._stream.name)
         for day in days:
-            if not read_again and sealed.covers(day) and not self.reopened.clip(day):
+            # What was given up of a day is not asked for again with the rest of it.
+            is_there = gaps.clip(day) or (sealed.covers(day) and not self.reopened.clip(day))
+            if is_there and not read_again:
                 outcomes += self._halving(day, self._stream.daily, self._compact, self._halves_of_days)
             else:
                 to_read.append(day)
@@ -225,6 +228,10 @@ class Ingest:
         return {c.span.start: c for c in self._site.ledger.current(table, span)}
 
     def _compact(self, day: TimeWindow) -> list[Outcome]:
+        lacking = Intervals.of(day) - self._site.ledger.coverage(self._stream.name)
+        for outcome in self.windows(lacking | self.reopened.clip(day)):
+            if outcome.cause:
+                raise outcome.cause(outcome.error)
         windows = self._site.ledger.current(self._stream.name, day)
         schema = self._site.lake.schema_of(windows)
         contents = self._copied(windows, schema)
@@ -326,8 +333,10 @@ class Ingest:
         except PARTS as error:
             windows = [window for span in spans for window in span.windows()]
             if len(windows) < 2:
-                errors.append(error)
-                return []
+                kept = self._given_up(self._stream.daily, windows[0]) if windows else []
+                if not kept:
+                    errors.append(error)
+                return kept
         except TransientError as error:
             errors.append(error)
             return []
@@ -386,15 +395,22 @@ class Ingest:
         except PARTS as error:
             parts = halves(span)
             if parts is None:
-                return self._failed(span, table, error)
+                kept = self._given_up(table, span) if table == self._stream.name else []
+                return kept or self._failed(span, table, error)
         except TransientError as error:
             return self._failed(span, table, error)
         return [outcome for part in parts for outcome in self._halving(part, table, publish, halves)]
 
+    def _given_up(self, table: str, window: TimeWindow) -> list[Outcome]:
+        """Leave a window as it is that somebody accepted as a gap, while its source refuses it still; empty for any other."""
+        for current in self._site.ledger.current(table, window):
+            if accepted(current.receipt, window) and not given(self._site, self._stream, window):
+                return [self._unchanged(current, self._looked_at, Intervals.of(window))]
+        return []
+
     def _failed(self, span: TimeWindow, table: str, error: StreamAssetsError) -> list[Outcome]:
         grain = "5 min" if table == self._stream.name else "day"
-        transient = isinstance(error, TransientError)
         return [
-            self._done(Outcome(table, partition, "failed", None, str(error), transient))
+            self._done(Outcome(table, partition, "failed", None, str(error), type(error)))
             for partition in self._site.lake.calendar.partitions(span, grain)
         ]

@@ -58,13 +58,8 @@ def _look_at(site: Site, stream: StreamSpec) -> None:
         return
     if arrivals.cursor == cursor:
         return
-    touched = Intervals.of(*arrivals.windows)
-    if cursor is None:
-        # Named from the beginning, as after the ledger was rebuilt: that says nothing new of what was given up.
-        gaps = [gap.span for table, gap in site.ledger.accepted() if table in (stream.name, stream.daily)]
-        touched -= Intervals.of(*gaps)
     with site.ledger.transaction():
-        reopen_stream(site, stream, touched, "events arrived late")
+        reopen_stream(site, stream, Intervals.of(*arrivals.windows), "events arrived late")
         # What a failure was made from is no longer that, or has been mended: it is worth another try.
         for span in Intervals.of(*arrivals.windows, *arrivals.mended):
             site.ledger.work.clear_failures(stream.name, span)

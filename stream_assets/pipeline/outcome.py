@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
+from stream_assets.errors import StreamAssetsError, TransientError
 
 State = Literal["published", "unchanged", "confirmed", "delivered by the day", "not made", "failed"]
 
@@ -22,7 +23,7 @@ class Outcome:
             its turn came: what it needs has failed, or it was paused), or `failed`.
         receipt: of the present revision; None for a failure without one.
         error: what went wrong, for people.
-        is_transient: whether it is tried again by itself for ever.
+        cause: kind of the error, where something was tried.
         is_waiting: whether it only lacks inputs: nothing is remembered of it, and the planner asks when they are there.
     """
 
@@ -31,13 +32,18 @@ class Outcome:
     state: State
     receipt: Receipt | None = None
     error: str | None = None
-    is_transient: bool = False
+    cause: type[StreamAssetsError] | None = None
     is_waiting: bool = False
 
     @property
     def is_good(self) -> bool:
         """Whether the partition is there."""
         return self.state not in ("not made", "failed")
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether it is tried again by itself for ever."""
+        return self.cause is not None and issubclass(self.cause, TransientError)
 
 
 @dataclass(frozen=True, slots=True)

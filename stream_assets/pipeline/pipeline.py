@@ -251,9 +251,9 @@ class Pipeline:
                 asked = Intervals.of(span.clip(day))
                 failed = [o for o in ingest.heal(day, asked & own) if not o.is_good] if asked & own else []
                 for window in (w for s in asked & own if failed for w in s.windows()):
-                    said, passes = failed[0].error, failed[0].is_transient
+                    said, cause = failed[0].error, failed[0].cause
                     # Nothing is remembered of it: a window of a sealed day is never due.
-                    outcomes.append(Outcome(target.name, window, "failed", None, said, passes, is_waiting=True))
+                    outcomes.append(Outcome(target.name, window, "failed", None, said, cause, is_waiting=True))
                 outcomes += self._confirmed(target, asked - (own if failed else Intervals()), progress)
         return outcomes
 

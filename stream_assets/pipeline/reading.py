@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import SourceError
+from stream_assets.errors import SourceError, SourceIncomplete
 from stream_assets.events.conform import conform
 from stream_assets.events.dedup import deduplicate
 from stream_assets.events.drift import Drift, windows_of
@@ -21,6 +21,7 @@ from stream_assets.events.route import Router
 from stream_assets.events.schema import EVENT_TIME, INSTANT, REJECTED, align, unify
 from stream_assets.pipeline.asking import source_errors
 from stream_assets.pipeline.content import WindowContent
+from stream_assets.pipeline.halves import halves_of_windows
 from stream_assets.pipeline.site import Site
 from stream_assets.sources.protocol import ORIGIN_KEY
 
@@ -142,6 +143,21 @@ class Read:
                 window, kept.table, kept.digest, kept.duplicates, lost, table.num_rows + lost,
                 self._drift.discarded[window.start], self._drift.columns.discarded, name, is_fresh=True,
             )  # fmt: skip
+
+
+def given(site: Site, stream: StreamSpec, span: TimeWindow) -> list[tuple[TimeWindow, pa.Schema]]:
+    """Return the parts of `span` that the source gives, with their columns; found by halving around those it refuses.
+
+    Raises:
+        SourceUnavailable: transient; it does not answer, which says nothing of what it has.
+    """
+    try:
+        with Read(site, stream, span, keep_rejected=False) as read:
+            for _ in read.windows():
+                pass
+            return [(span, read.schema)]
+    except (SourceError, SourceIncomplete):
+        return [found for half in halves_of_windows(span) or () for found in given(site, stream, half)]
 
 
 def _as_of(site: Site, stream: StreamSpec) -> datetime:

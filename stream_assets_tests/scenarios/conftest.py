@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stream_assets_tests.scenarios.buyers import dashboard
 from stream_assets_tests.scenarios.world import World
 
 MEMORY = Path("/dev/shm")
@@ -50,3 +51,13 @@ def shared_world() -> Iterator[Callable[..., World]]:
     """The same, for a world that several tests only look at."""
     with lakes() as make:
         yield make
+
+
+@pytest.fixture
+def torn(world) -> World:
+    """The third hour of the open day has two windows that cannot be read, so that its consumers wait."""
+    w = world(dashboard, now="2026-03-11 00:02", start="2026-03-11")
+    w.shop.break_(w.instant("2026-03-11 00:20"), w.instant("2026-03-11 00:30"))
+    w.live("2026-03-11 00:51", every="15 min")
+    assert len(w.failures("events")) == 2
+    return w

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pyarrow as pa
 import pytest
 
 from stream_assets import consumer
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.receipt import Accepted, Receipt
-from stream_assets.core.window import GRID, TimeWindow
-from stream_assets.errors import LakeUnavailable, SourceUnavailable, UsageError
-from stream_assets.lake.publish import Publisher
+from stream_assets.core.receipt import Receipt
+from stream_assets.core.window import TimeWindow
+from stream_assets.errors import UsageError
 from stream_assets.lake.rebuild import rebuild
-from stream_assets.pipeline.gaps import accept_gap, reopen
-from stream_assets.pipeline.outcome import Report
+from stream_assets.pipeline.gaps import reopen
 from stream_assets.pipeline.recognise import recognise
 from stream_assets.pipeline.verify import verify
 from stream_assets_tests.scenarios.buyers import dashboard, report
-from stream_assets_tests.scenarios.shop import COLUMNS, Shop
+from stream_assets_tests.scenarios.given_up import FIRST, SAID, accepted, gap
 from stream_assets_tests.scenarios.world import World
-
-SAID = "gap accepted by Ada: the disk died"
-FIRST = "2026-03-11T00:20+0000"
 
 
 @consumer(freshness="5 min", grain="5 min", reads={"events": ["event_id"]})
@@ -31,24 +24,6 @@ def picky(events: pa.Table) -> pa.Table:
     if "bad" in events["event_id"].to_pylist():
         raise ValueError("bad")
     return events
-
-
-def accepted(w: World, table: str, start: str, end: str | None = None, by="Ada", reason="the disk died") -> Report:
-    return accept_gap(w.pipeline, table, w.pipeline.range(table, start, end), by, reason)
-
-
-def gap(w: World, start: str, end: str) -> tuple[Accepted, ...]:
-    return (Accepted(TimeWindow(w.instant(start), w.instant(end)), SAID),)
-
-
-@pytest.fixture
-def torn(world) -> World:
-    """The third hour of the open day has two windows that cannot be read, so that its consumers wait."""
-    w = world(dashboard, now="2026-03-11 00:02", start="2026-03-11")
-    w.shop.break_(w.instant("2026-03-11 00:20"), w.instant("2026-03-11 00:30"))
-    w.live("2026-03-11 00:51", every="15 min")
-    assert len(w.failures("events")) == 2
-    return w
 
 
 def test_windows_are_sealed_as_empty_with_name_and_reason_and_nothing_waits_any_longer(torn):
@@ -254,98 +229,3 @@ def test_a_consumer_that_paused_goes_on_when_it_is_reopened(world):
 def test_nothing_is_reopened_where_nothing_is_sealed(torn):
     span = torn.pipeline.range("events", "2026-03-11T00:20")
     assert not reopen(torn.pipeline, "events", span, "x")
-
-
-# What is no gap, and what is not given up with one.
-
-
-def test_a_late_event_of_a_sealed_window_is_not_given_up_with_its_day(world):
-    w = world(
-        dashboard, now="2026-03-11 23:02", start="2026-03-11", sources={"events": Shop(every=timedelta(minutes=10))}
-    )
-    w.run()
-    w.live("23:51", every="30 min")
-    w.shop.break_(w.calendar.instant("2026-03-11T23:40"))
-    w.stop("every_5_min")
-    w.shop.add(w.calendar.instant("2026-03-11T08:12"), w.calendar.instant("2026-03-12T00:00"), id="late")
-    w.at("23:59").live("2026-03-12 00:06")
-    assert w.failures("events_daily")
-    assert accepted(w, "events_daily", "2026-03-11").count("published") == 1
-    assert w.ids().count("late") == 1
-
-
-def test_a_late_event_of_another_window_is_not_given_up_with_one_that_cannot_be_read(world):
-    w = world(report, now="2026-03-12 02:01", start="2026-03-11", sources={"events": Shop(every=timedelta(minutes=10))})
-    w.run()
-    w.shop.break_(w.calendar.instant("2026-03-11T08:00"))
-    w.shop.add(w.calendar.instant("2026-03-11T08:02"), w.instant("02:10"), id="unreadable")
-    w.live("03:31", every="30 min")
-    assert w.failures("events_daily")
-    w.shop.add(w.calendar.instant("2026-03-11T15:02"), w.instant("03:32"), id="late")
-    w.at("03:33")
-    assert accepted(w, "events_daily", "2026-03-11").count("unchanged") == 1
-    assert (w.ids().count("late"), w.ids().count("unreadable")) == (1, 0)
-    w.live("08:01", every="1 hour")
-    assert w.failures("events_daily") == []
-
-
-def test_what_fails_on_the_lake_is_no_gap(world, monkeypatch):
-    w = world(dashboard, now="2026-03-12 00:52", start="2026-03-12")
-    w.run()
-    w.shop.add(w.calendar.instant("2026-03-12T00:12"), w.instant("00:53"), id="late")
-    w.at("00:53")
-
-    def full(*_, **__):
-        raise LakeUnavailable("the disk is full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Publisher, "commit", full)
-        assert accepted(w, "events", "2026-03-12T00:10").count("failed") == 1
-    w.live("01:06")
-    assert w.ids().count("late") == 1
-
-
-def test_an_outage_is_no_gap(world, monkeypatch):
-    w = world(dashboard, now="2026-03-12 00:21", start="2026-03-12")
-    w.run()
-    w.at("00:41").pipeline.observe()
-
-    def away(*_, **__):
-        raise SourceUnavailable("it does not answer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Shop, "read", away)
-        assert accepted(w, "events", "2026-03-12T00:20", "2026-03-12T00:40").count("failed") == 4
-    w.retry("events")
-    w.live("01:06")
-    assert {r.rows for k, r in w.receipts("events").items() if k.startswith("2026-03-12T00:2")} == {5}
-
-
-def test_what_was_released_of_a_window_is_there_all_the_same(torn):
-    (span, *_) = [f.span for f in torn.pipeline.lake.ledger.work.failures()["events"]]
-    row = {"event_id": "released", "event_time": span.start, "arrival_time": None, "country": "DE", "amount": 1.0}
-    window = TimeWindow(span.start, span.start + GRID)
-    torn.pipeline.lake.beside.release("events", window, pa.Table.from_pylist([row], schema=COLUMNS))
-    start, end = (torn.calendar.key(TimeWindow(t, t + GRID), "5 min") for t in (window.start, window.end))
-    assert accepted(torn, "events", start, end).count("published") == 1
-    assert torn.ids().count("released") == 1
-
-
-def test_what_was_accepted_stays_so_when_the_ledger_is_made_anew(world):
-    w = world(
-        dashboard, now="2026-03-12 00:02", start="2026-03-12", sources={"events": Shop(every=timedelta(minutes=30))}
-    )
-    bad = w.calendar.instant("2026-03-12T00:20")
-    w.shop.break_(bad)
-    w.shop.add(bad, bad, id="unreadable")
-    w.live("00:41")
-    accepted(w, "events", "2026-03-12T00:20")
-    w.live("01:01")
-    w.pipeline.lake.ledger.database.close()
-    rebuild(w.folder, w.now)
-    w.define(dashboard)
-    recognise(w.pipeline.site)
-    w.live("02:01")
-    assert w.failures("events") == []
-    w.live("2026-03-13 01:01", every="1 hour")
-    assert w.coverage("events_daily").covers(w.calendar.day_around(bad))

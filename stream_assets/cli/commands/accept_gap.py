@@ -18,10 +18,17 @@ from stream_assets.cli.show.page import Page
 @click.option("--to", "end", metavar="INSTANT", help="End of the last partition, not included; one partition without.")
 @click.option("--by", required=True, metavar="NAME", help="Who accepts it; kept in the receipts.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the receipts.")
-def accept_gap(session: Session, table: str, start: str, end: str | None, by: str, reason: str) -> bool:
+@click.option(
+    "--source-is-gone",
+    is_flag=True,
+    help="The source was taken out of service: while it does not answer, that is a gap too.",
+)
+def accept_gap(
+    session: Session, table: str, start: str, end: str | None, by: str, reason: str, source_is_gone: bool
+) -> bool:
     """Accept that data of TABLE in a range is gone for good, so that nothing waits for it any longer.
 
-    What can be made is made, the rest is sealed as empty: windows or days of a stream that its source does not give, and a
+    What can be made is made, the rest is sealed as empty: windows or days of a stream that its source refuses, and a
     consumer's partitions that fail. What is there stays as it is. A late arrival reopens it like any other.
     """
     from stream_assets.cli.facts.work import report_facts
@@ -31,7 +38,7 @@ def accept_gap(session: Session, table: str, start: str, end: str | None, by: st
     span = pipeline.range(session.table(table), start, end)
     with bar() as shown:
         shown.begin(table, len(pipeline.calendar.partitions(span, pipeline.table(table).grain)))
-        report = accept(pipeline, table, span, by, reason, progress=shown.step)
+        report = accept(pipeline, table, span, by, reason, source_is_gone=source_is_gone, progress=shown.step)
     gaps = [gap for o in report.outcomes if o.receipt for gap in o.receipt.accepted]
     facts = {
         "accepted": [{"start": g.span.start.isoformat(), "end": g.span.end.isoformat(), "said": g.said} for g in gaps],
