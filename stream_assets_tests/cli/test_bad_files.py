@@ -286,3 +286,17 @@ def test_one_bad_file_is_one_sentence_however_many_windows_wait_for_it(landing: 
     status = landing.shell("status").out
     assert status.count("no whole Parquet file") == 1
     assert "failed 1 time (tried again at" in status
+
+
+def test_a_folder_that_is_gone_for_good_is_accepted_as_a_gap_where_its_owner_says_so(landing: Landing) -> None:
+    landing.put("1.jsonl", lines(0, 40))
+    landing.run()
+    landing.folder.rename(landing.folder.with_name("elsewhere"))
+    landing.shell.clock.advance(timedelta(minutes=10))
+    assert landing.shell("run").code == FAILED
+    gap = ("events", "--from", "2026-03-10T00:45", "--to", "2026-03-10T00:55", "--by", "Ada", "--reason", "sold")
+    refused = landing.shell("accept-gap", *gap)
+    assert (refused.code, "there is no folder" in refused.err) == (FAILED, True)
+    done = landing.shell("accept-gap", *gap, "--source-is-gone", "--json")
+    assert (done.code, done.facts["report"]["published"]) == (FINE, 2)
+    assert landing.ids == ALL
