@@ -296,7 +296,7 @@ def test_a_folder_that_is_gone_for_good_is_accepted_as_a_gap_where_its_owner_say
     assert landing.shell("run").code == FAILED
     gap = ("events", "--from", "2026-03-10T00:45", "--to", "2026-03-10T00:55", "--by", "Ada", "--reason", "sold")
     refused = landing.shell("accept-gap", *gap)
-    assert (refused.code, "there is no folder" in refused.err) == (FAILED, True)
+    assert (refused.code, "is gone, and was there before" in refused.err) == (FAILED, True)
     done = landing.shell("accept-gap", *gap, "--source-is-gone", "--json")
     assert (done.code, done.facts["report"]["published"]) == (FINE, 2)
     assert landing.ids == ALL
