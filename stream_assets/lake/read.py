@@ -90,15 +90,24 @@ class Reader:
         if not span:
             return []
         daily = self._ledger.days_of(table)
-        days = self._ledger.current(daily, span) if daily else []
+        days = self._present(daily, span) if daily else []
         has_events = self._ledger.stream_of(table) is not None
         found = [self._file(c, Intervals.of(c.span.clip(span))) for c in days]
         in_days = Intervals.union_of(c.span for c in days)
-        for current in self._ledger.current(table, span):
+        for current in self._present(table, span):
             wanted = Intervals.of(current.span.clip(span)) - in_days if has_events else Intervals.of(current.span)
             if wanted:
                 found.append(self._file(current, wanted))
         return sorted(found, key=lambda f: f.current.span)
+
+    def _present(self, table: str, span: TimeWindow) -> list[Current]:
+        """Return the partitions of a table; where a writer died before its commit, the one that it left is adopted."""
+        found = self._ledger.current(table, span)
+        for place, current in enumerate(found):
+            if not (self._layout.root / current.file).exists():
+                with suppress(LakeError):  # whoever opens it is told
+                    found[place] = self.with_file(current, _there)[0]
+        return found
 
     def _file(self, current: Current, wanted: Intervals) -> LakeFile:
         return LakeFile(current, self._layout.root / current.file, wanted)
@@ -220,8 +229,9 @@ class Reader:
         """
         folder = self._layout.staging / f"pinned-{uuid4().hex}"
         try:
-            folder.mkdir()
-        except OSError:
+            with lake_errors(folder):
+                folder.mkdir(parents=True)
+        except LakeError:
             return [self.with_file(c, _there)[1] for c in partitions]
 
         def link(path: Path) -> Path:
@@ -260,15 +270,15 @@ class Reader:
             # A writer between exchange and commit finishes first; one that died there has left a file to adopt.
             adopt_newer(self._layout, self._ledger, gone.table, self.grain(gone.table), gone.span)
             with self._ledger.transaction():
-                known = self._present(gone)
+                known = self._now(gone)
                 if known is None or (known == gone and not (self._layout.root / known.file).exists()):
                     raise LakeError(
                         f"{gone.table} {gone.span}: its file {gone.file} is not there. Run `stream-assets verify {gone.table}`"
                     ) from error
                 return known
-        return self._present(gone) or gone
+        return self._now(gone) or gone
 
-    def _present(self, partition: Current) -> Current | None:
+    def _now(self, partition: Current) -> Current | None:
         span = partition.span
         return next((c for c in self._ledger.current(partition.table, span) if c.span.start == span.start), None)
 

@@ -74,6 +74,9 @@ class Lake(Foundation):
         The name of a stream gives its sealed days, and windows elsewhere. Of a consumer's table, whose rows have no
         event time, every partition that shares an instant with `span` is wanted whole.
 
+        Each file is there when this looks, unless it was lost. One that is replaced before it is opened is loudly gone:
+        ask again.
+
         Raises:
             LakeError: terminal; the lake has no such table.
         """

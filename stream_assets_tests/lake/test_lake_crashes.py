@@ -148,6 +148,24 @@ def test_a_reader_adopts_what_a_crash_left(lake: Lake, tmp_path: Path) -> None:
     assert content(lake, "dashboard", 0) == "a"
 
 
+def test_a_list_of_files_adopts_what_a_crash_left_so_that_whoever_opens_it_finds_each(
+    lake: Lake, tmp_path: Path
+) -> None:
+    publish(lake, "a", OLD)
+    (before,) = lake.files("events", DAY)
+    leave_ahead(tmp_path, "b")
+    (file,) = lake.files("events", DAY)
+    assert not before.path.exists()
+    assert (file.current.revision, file.path.exists()) == (2, True)
+
+
+def test_a_list_of_files_names_one_that_was_lost(lake: Lake) -> None:
+    publish(lake, "a", OLD)
+    (before,) = lake.files("events", DAY)
+    before.path.unlink()
+    assert lake.files("events", DAY) == [before]
+
+
 def test_the_next_publisher_is_told_and_all_that_is_ahead_is_adopted(lake: Lake, tmp_path: Path) -> None:
     """Also what is not of the table that the caller would look at: a heal publishes days and windows together."""
     publish(lake, "a", OLD)

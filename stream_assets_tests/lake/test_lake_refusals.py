@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -175,6 +176,22 @@ def test_a_disk_that_is_full_when_rows_are_rejected(small_disk: Path) -> None:
     assert [p for p in lake.layout.rejected("events", WINDOWS[0]).rglob("*") if p.is_file()] == []
     lake.keep_rejected("events", WINDOWS[0], rows.slice(0, 3))
     assert lake.rejected("events", WINDOWS[0]) == {"event_id is null": 3}
+
+
+def test_a_relation_on_a_full_disk_is_tried_again_and_never_made_of_files_that_may_go(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(lake, "events", (WINDOWS[0], events(WINDOWS[0])))
+    mkdir = Path.mkdir
+
+    def no_room(path: Path, *args: Any, **options: Any) -> None:
+        if "pinned" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", no_room)
+    with pytest.raises(LakeUnavailable, match="make room"):
+        lake.relation(duckdb.connect(), "events", DAY)
 
 
 def test_a_disk_that_fills_at_the_second_exchange(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
