@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
+from stream_assets.core.window import Calendar
 from stream_assets.errors import LakeError, UsageError
 from stream_assets.lake.disk import lake_errors, sync_file_system, sync_folder
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import FORMAT, Ledger
 from stream_assets.lake.ledger.alone import alone, put_in_place
+from stream_assets.lake.rebuild import adopt_all
 
 
 def damage(path: Path) -> list[str]:
@@ -29,7 +33,7 @@ def damage(path: Path) -> list[str]:
 def backup(layout: Layout, file: Path) -> None:
     """Write a consistent copy of the ledger to `file` in one step, replacing what was there; others may write meanwhile.
 
-    Of a lake that is written meanwhile the files may be ahead of it: a restored one takes over what is newer on disk.
+    Of a lake that is written meanwhile the files may be ahead of it: `restore` adopts what is newer on disk.
 
     Raises:
         UsageError: terminal; `file` lies in the lake, where its next loss would take both.
@@ -51,23 +55,43 @@ def backup(layout: Layout, file: Path) -> None:
         _remove(draft)
 
 
-def restore(root: Path, file: Path, now: datetime) -> Path | None:
-    """Put a backup of this lake's ledger in place, and return where the old one is kept; None without one.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came of a backup that was put in place.
+
+    Attributes:
+        kept: where the ledger before is kept; None where there was none.
+        adopted: partitions by table that were published after the backup was made.
+        broken: newer files that are no whole partition, each with what is wrong; they lie where they lay.
+    """
+
+    kept: Path | None
+    adopted: Counter[str]
+    broken: list[tuple[Path, str]]
+
+
+def restore(root: Path, file: Path, now: datetime) -> Restored:
+    """Put a backup of this lake's ledger in place in one step, rolled forward to what has been published since.
+
+    Consumers' partitions that were adopted count as older than their inputs: see `pipeline/recognise.py`.
 
     Raises:
         LakeError: terminal; another process has the ledger open, or `file` is damaged, of another lake or release.
         LakeUnavailable: transient; the disk is full.
     """
-    ledger = root / "_ledger.sqlite"
+    path = root / "_ledger.sqlite"
     draft = root / "_ledger.sqlite.restored"
-    with lake_errors(root), alone(ledger):
+    with lake_errors(root), alone(path):
         shutil.copyfile(file, draft)
         try:
             _refuse(draft, file, root / "_lake.json")
+            ledger = Ledger(draft)
+            adopted = adopt_all(Layout(root, Calendar(ledger.meta()["zone"])), ledger)
+            ledger.database.close()
             sync_file_system(root)
-            kept = put_in_place(draft, ledger, now)
+            kept = put_in_place(draft, path, now)
             sync_folder(root)
-            return kept
+            return Restored(kept, adopted.partitions, adopted.broken)
         finally:
             _remove(draft)
 

@@ -1,16 +1,17 @@
-"""A ledger made anew from the receipts in the partitions' files: everything but history."""
+"""A ledger made, or brought up to date, from the receipts in the partitions' files: everything but history."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from uuid import uuid4
 
 from stream_assets.core.declaration import DAILY_SUFFIX
@@ -91,17 +92,29 @@ def rebuild(
         ledger.database.create()
         with ledger.transaction():
             ledger.change_meta(meta)
-            _restore(ledger, layout, found)
+            _record(ledger, layout, found, "rebuilt")
         ledger.database.close()
         sync_folder(layout.root)
         rebuilt.kept = put_in_place(draft, layout.ledger, now)
         sync_folder(layout.root)
         layout.staging.mkdir(exist_ok=True)
         write_marker(layout, meta)
-    for receipt, *_ in found:
-        rebuilt.partitions[receipt.table] += 1
-        rebuilt.rows += receipt.rows
     return rebuilt
+
+
+def adopt_all(layout: Layout, ledger: Ledger) -> Rebuilt:
+    """Roll a ledger that is older than its lake forward to every partition that is newer on disk, and return which.
+
+    Nobody else may write meanwhile. What is not newer keeps its history; see `rebuild` for consumers' partitions.
+    """
+    adopted = Rebuilt()
+    found = list(_receipts(layout, list(_folders(layout, ledger.revisions())), adopted, lambda: None))
+    with ledger.transaction():
+        _record(ledger, layout, found, "adopted")
+        for receipt, *_ in found:
+            # What failed there has been made since.
+            ledger.work.clear_failures(receipt.table, receipt.span)
+    return adopted
 
 
 def _fixed(root: Path) -> dict[str, str]:
@@ -125,21 +138,21 @@ def _fixed(root: Path) -> dict[str, str]:
     return known | {"epoch": uuid4().hex, "format": FORMAT} | (place(root) if is_at_home else {})
 
 
-def _folders(layout: Layout) -> Iterator[_Folder]:
-    """Yield every folder that has a part where a partition of its table would lie."""
+def _folders(layout: Layout, known: Mapping[str, int] = MappingProxyType({})) -> Iterator[_Folder]:
+    """Yield every folder that has a part where a partition of its table would lie, newer than the `known` revision of it."""
     for table in sorted(p for p in layout.root.iterdir() if p.is_dir() and not p.name.startswith("_")):
         for day in sorted(table.glob("day=*")):
             for path in (day, *sorted(day.glob("window_start=*"))):
                 names = [p.name for p in path.iterdir()] if path.is_dir() else []
-                parts = sorted(
-                    (n for n in names if layout.revision_of(n)), key=lambda n: layout.revision_of(n) or 0, reverse=True
-                )
-                if parts:
-                    yield _Folder(table.name, "day" if path == day else "5 min", path, tuple(parts))
+                least = known.get(str(path.relative_to(layout.root)), 0)
+                newer = {n: r for n in names if (r := layout.revision_of(n) or 0) > least}
+                if newer:
+                    parts = tuple(sorted(newer, key=lambda n: newer[n], reverse=True))
+                    yield _Folder(table.name, "day" if path == day else "5 min", path, parts)
 
 
 def _receipts(
-    layout: Layout, folders: Iterable[_Folder], rebuilt: Rebuilt, step: Step
+    layout: Layout, folders: Sequence[_Folder], rebuilt: Rebuilt, step: Step
 ) -> Iterator[tuple[Receipt, Grain, Path]]:
     """Yield the newest whole part of each folder."""
 
@@ -157,6 +170,8 @@ def _receipts(
         for folder, (receipt, path, broken) in zip(folders, pool.map(newest, folders), strict=True):
             rebuilt.broken += broken
             if receipt:
+                rebuilt.partitions[receipt.table] += 1
+                rebuilt.rows += receipt.rows
                 yield receipt, folder.grain, path
             step()
 
@@ -173,20 +188,22 @@ def _whole(layout: Layout, folder: _Folder, path: Path) -> Receipt:
     return receipt
 
 
-def _restore(ledger: Ledger, layout: Layout, found: list[tuple[Receipt, Grain, Path]]) -> None:
+def _record(ledger: Ledger, layout: Layout, found: list[tuple[Receipt, Grain, Path]], kind: str) -> None:
     """Write what the receipts say, oldest publication first."""
     ledger.start_above(max((r.inputs_seq for r, *_ in found), default=0))
     for receipt, _, path in sorted(found, key=lambda f: (f[0].committed_at, f[0].table, f[0].span.start)):
-        ledger.record(receipt, str(path.relative_to(layout.root)), receipt.covered, kind="rebuilt")
+        ledger.record(receipt, str(path.relative_to(layout.root)), receipt.covered, kind=kind)
+    tables, consumers = ledger.tables(), ledger.sources.consumers()
     for table, of_table in groupby(sorted(found, key=lambda f: f[0].table), key=lambda f: f[0].table):
         every = list(of_table)
         receipts = [receipt for receipt, *_ in every]
-        days = sum(grain == "day" for _, grain, _ in every)
-        grain: Grain = "day" if 2 * days > len(every) else "5 min"
         newest = max(receipts, key=lambda r: r.committed_at)
         is_stream = not newest.inputs
-        ledger.register(table, grain, table.removesuffix(DAILY_SUFFIX) if is_stream else None)
+        if table not in tables:
+            days = sum(grain == "day" for _, grain, _ in every)
+            grain: Grain = "day" if 2 * days > len(every) else "5 min"
+            ledger.register(table, grain, table.removesuffix(DAILY_SUFFIX) if is_stream else None)
         ledger.cover(table, [r.span for r in receipts], Intervals.union_of(s for r in receipts for s in r.covered))
-        if not is_stream:
+        if not is_stream and table not in consumers:
             first = min(r.committed_at for r in receipts)
             ledger.sources.meet(table, newest.code, code_stated=False, seq=0, now=first)

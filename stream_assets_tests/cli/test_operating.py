@@ -172,6 +172,7 @@ def test_the_ledger_is_checked_backed_up_restored_and_rebuilt(filled: Shell, tmp
     assert (checked.code, checked.facts["is_whole"]) == (1, False)
     restored = filled.json("ledger", "restore", str(tmp_path / "kept.sqlite"))
     assert Path(restored["kept"]).read_bytes() == b"\0" * 4096
+    assert (restored["adopted"], restored["broken"], restored["stale"]) == ({}, [], 0)
     assert filled.json("files", "events") == before
     filled.put_down()
     rebuilt = filled.json("ledger", "rebuild")
@@ -182,6 +183,20 @@ def test_the_ledger_is_checked_backed_up_restored_and_rebuilt(filled: Shell, tmp
     assert "Nothing was due." in filled("run").out
     filled.put_down()
     assert "partitions of events 9" in filled("ledger", "rebuild").out
+
+
+def test_a_backup_put_back_says_how_much_it_adopted(filled: Shell, tmp_path: Path) -> None:
+    filled("ledger", "backup", str(tmp_path / "kept.sqlite"))
+    filled.clock.advance(timedelta(minutes=10))
+    assert filled("run").code == 0
+    before = filled.json("files", "orders")
+    filled.put_down()
+    answer = filled("ledger", "restore", str(tmp_path / "kept.sqlite"))
+    assert answer.code == 0
+    assert "Published since it was made, and adopted: events 2, orders 2." in answer.out
+    assert filled.json("files", "orders") == before
+    assert filled.json("plan")["work"] == []
+    assert filled.json("verify")["differences"] == []
 
 
 def test_a_file_that_is_no_whole_partition_makes_a_rebuild_end_with_1(filled: Shell) -> None:

@@ -15,7 +15,7 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import LakeError
-from stream_assets.lake.custody import backup, damage, restore
+from stream_assets.lake.custody import Restored, backup, damage, restore
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.rebuild import Rebuilt, rebuild
 from stream_assets.pipeline.recognise import WHY, recognise
@@ -291,20 +291,79 @@ def test_without_what_was_fixed_it_is_refused(lived):
         rebuild(w.folder, w.now)
 
 
-def test_a_backup_put_back_takes_over_what_was_published_since(lived, template):
+def put_back(w: World, template: tuple[World, Path, Shop]) -> Restored:
+    w.pipeline.lake.ledger.database.close()
+    restored = restore(w.folder, template[1] / "backup.sqlite", w.now)
+    w.define(*ALL)
+    return restored
+
+
+def test_a_backup_put_back_has_at_once_what_was_published_since(lived, template):
     """Windows and consumers' partitions that are new since, and a day, a window and what reads them that were published again."""
     w = lived
-    after, rows = files(w), {t: w.table(t) for t in TABLES}
-    w.pipeline.lake.ledger.database.close()
-    assert restore(w.folder, template[1] / "backup.sqlite", w.now) is not None
-    w.define(*ALL)
-    assert w.coverage("events") != after
+    before, lay, rows = content(w), files(w), {t: w.table(t) for t in TABLES}
+    seq = max(r.inputs_seq for t in TABLES for r in w.receipts(t).values())
+    restored = put_back(w, template)
+    assert restored.kept is not None
+    assert restored.broken == []
+    assert restored.adopted["events_daily"] == 1
+    assert restored.adopted["events"] == 15
+    assert content(w) == before
+    assert {t: w.table(t) for t in TABLES} == rows
+    assert w.pipeline.lake.ledger.seq() > seq
+    assert recognise(w.pipeline.site) == 0
+    assert_whole(w)
+    assert [work for work in w.plan().works if set(work.tables) - {"events", "events_daily"}] == []
     w.run()
     w.clock.advance(timedelta(minutes=1))
     w.run()
-    assert {t: w.table(t) for t in TABLES} == rows
-    assert after == files(w)
+    assert files(w) == lay
     assert_whole(w)
+
+
+def test_before_consumers_are_recognised_a_backup_put_back_makes_them_again_and_they_come_out_equal(lived, template):
+    w = lived
+    lay = files(w)
+    put_back(w, template)
+    w.run()
+    w.clock.advance(timedelta(minutes=1))
+    w.run()
+    assert files(w) == lay
+    assert_whole(w)
+
+
+def test_a_backup_of_what_is_there_adopts_nothing(lived, tmp_path):
+    w = lived
+    backup(w.pipeline.lake.layout, tmp_path / "fresh.sqlite")
+    before = content(w)
+    w.pipeline.lake.ledger.database.close()
+    assert restore(w.folder, tmp_path / "fresh.sqlite", w.now).adopted == {}
+    w.define(*ALL)
+    assert content(w) == before
+    assert w.plan().works == ()
+
+
+def test_what_failed_when_the_backup_was_made_and_was_published_since_no_longer_stands_as_failed(lived, tmp_path):
+    w = lived
+    (window,) = w.pipeline.calendar.partitions(w.pipeline.range("dashboard", "2026-03-11T01:25"), "5 min")
+    w.pipeline.lake.ledger.work.fail("dashboard", window, "broken then", w.now, transient=False)
+    backup(w.pipeline.lake.layout, tmp_path / "failed.sqlite")
+    w.live("2026-03-11 01:31")
+    assert w.failures("dashboard") == []
+    w.pipeline.lake.ledger.database.close()
+    restore(w.folder, tmp_path / "failed.sqlite", w.now)
+    w.define(*ALL)
+    assert w.failures("dashboard") == []
+
+
+def test_a_newer_file_that_is_not_whole_is_named_and_the_partition_stays_as_the_backup_knows_it(lived, template):
+    w = lived
+    folder = max((w.folder / "dashboard").rglob("window_start=*"))
+    (newest,) = folder.iterdir()
+    newest.write_bytes(newest.read_bytes()[:-40])
+    restored = put_back(w, template)
+    assert [path for path, _ in restored.broken] == [newest]
+    assert "2026-03-11T01:20+0000" not in w.receipts("dashboard")
 
 
 def test_a_backup_of_another_lake_or_damaged_is_refused(lived, world, tmp_path):

@@ -42,16 +42,25 @@ def backup(session: Session, file: Path) -> None:
 
 @ledger.command(cls=Command, short_help="put a backup in place")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def restore(session: Session, file: Path) -> None:
+def restore(session: Session, file: Path) -> bool:
     """Put the backup FILE of this lake's ledger in place, and keep the old one beside it.
 
-    What was published since is found in the lake, and taken over by the next runs.
+    What was published since is found in the partitions' files, and is there at once. Exit 1 where newer files are no whole
+    partitions.
     """
     from stream_assets.lake.custody import restore as put
+    from stream_assets.pipeline.recognise import recognise
 
-    kept = put(session.root(), file, session.clock.now())
-    session.open()
-    session.give({"restored": str(file.resolve()), "kept": str(kept) if kept else None}, _show_restored)
+    restored = put(session.root(), file, session.clock.now())
+    facts = {
+        "restored": str(file.resolve()),
+        "adopted": dict(sorted(restored.adopted.items())),
+        "stale": recognise(session.open().site),
+        "broken": _broken(restored.broken),
+        "kept": str(restored.kept) if restored.kept else None,
+    }
+    session.give(facts, _show_restored)
+    return not restored.broken
 
 
 @ledger.command(cls=Command, short_help="make it anew from the partitions")
@@ -73,11 +82,15 @@ def rebuild(session: Session) -> bool:
         "partitions": dict(sorted(rebuilt.partitions.items())),
         "rows": rebuilt.rows,
         "stale": reopened,
-        "broken": [{"file": str(path), "said": said} for path, said in rebuilt.broken],
+        "broken": _broken(rebuilt.broken),
         "kept": str(rebuilt.kept) if rebuilt.kept else None,
     }
     session.give(facts, _show_rebuilt)
     return not rebuilt.broken
+
+
+def _broken(files: list[tuple[Path, str]]) -> list[dict[str, str]]:
+    return [{"file": str(path), "said": said} for path, said in files]
 
 
 def _show_check(facts: dict[str, Any], page: Page) -> None:
@@ -94,23 +107,32 @@ def _show_backup(facts: dict[str, Any], page: Page) -> None:
 
 
 def _show_restored(facts: dict[str, Any], page: Page) -> None:
-    page.line(f"{facts['restored']} is in place.")
+    adopted = _counts(facts["adopted"])
+    page.line(f"{facts['restored']} is in place. Published since it was made, and adopted: {adopted}.")
+    _show_stale_and_broken(facts, page)
     _show_kept(facts, page)
 
 
 def _show_rebuilt(facts: dict[str, Any], page: Page) -> None:
-    counts = ", ".join(f"{table} {count:,}" for table, count in facts["partitions"].items()) or "none"
-    page.line(f"{facts['lake']}: partitions of {counts}; {many(facts['rows'], 'row')}.")
+    page.line(f"{facts['lake']}: partitions of {_counts(facts['partitions'])}; {many(facts['rows'], 'row')}.")
+    _show_stale_and_broken(facts, page)
+    page.line(
+        "Pauses and failures are forgotten, and sources are asked from the beginning; equal content moves nothing."
+    )
+    _show_kept(facts, page)
+
+
+def _counts(partitions: dict[str, int]) -> str:
+    return ", ".join(f"{table} {count:,}" for table, count in partitions.items()) or "none"
+
+
+def _show_stale_and_broken(facts: dict[str, Any], page: Page) -> None:
     if facts["stale"]:
         page.line(
             f"{many(facts['stale'], 'partition')} made from other inputs than those there now: made again by itself."
         )
     for broken in facts["broken"]:
         page.line(f"left out: {broken['said']}", "red")
-    page.line(
-        "Pauses and failures are forgotten, and sources are asked from the beginning; equal content moves nothing."
-    )
-    _show_kept(facts, page)
 
 
 def _show_kept(facts: dict[str, Any], page: Page) -> None:

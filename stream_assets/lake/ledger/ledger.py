@@ -137,6 +137,11 @@ class Ledger:
         """Return the revision of one partition, 0 where there is none."""
         return self.revision_and_seq(table, span)[0]
 
+    def revisions(self) -> dict[str, int]:
+        """Return the revisions of all present partitions by folder, relative to the lake's."""
+        rows = self.database.rows("select file, revision from current")
+        return {row["file"].rpartition("/")[0]: row["revision"] for row in rows}
+
     def revision_and_seq(self, table: str, span: TimeWindow) -> tuple[int, int]:
         """Return the revision of one partition and the sequence number it was published under, zeros for none."""
         row = self.database.row(
@@ -258,8 +263,11 @@ class Ledger:
         )
 
     def start_above(self, seq: int) -> None:
-        """Let the sequence of a new ledger go on after `seq`, so that no older number is taken for one of its own."""
-        self.database.change("insert into sqlite_sequence (name, seq) values ('publication', ?)", (seq,))
+        """Let the sequence go on after `seq`, so that no number in a receipt is taken for one that is given from now on."""
+        row = self.database.row("select seq from sqlite_sequence where name = 'publication'")
+        highest = max(seq, row["seq"] if row else 0)
+        self.database.change("delete from sqlite_sequence where name = 'publication'")
+        self.database.change("insert into sqlite_sequence (name, seq) values ('publication', ?)", (highest,))
 
     def recognise(self, currents: Iterable[Current], seq: int) -> None:
         """Record that partitions are made from what their inputs were at `seq`."""
