@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -9,7 +11,7 @@ from stream_assets import consumer
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import UsageError
+from stream_assets.errors import SourceIncomplete, UsageError
 from stream_assets.lake.rebuild import rebuild
 from stream_assets.pipeline.gaps import reopen
 from stream_assets.pipeline.recognise import recognise
@@ -170,6 +172,40 @@ def test_verify_knows_a_gap_while_the_source_does_not_give_it_and_names_it_once_
     w.live("2026-03-11 01:06")
     assert proof(w) == []
     assert w.receipts("events")[FIRST].accepted == ()
+
+
+def test_verify_says_of_a_gap_that_its_source_could_not_be_asked_and_not_that_it_is_still_gone(torn):
+    w = torn
+    accepted(w, "events", "2026-03-11T00:20", "2026-03-11T00:30")
+    w.shop.is_down = True
+    said = [(line, known) for line, known in proof(w) if "sealed without data" in line]
+    assert [known for _, known in said] == [False, False]
+    assert (
+        "not compared, because the source cannot be read there: the shop does not answer | mend the source"
+        in said[0][0]
+    )
+
+
+def test_verify_asks_for_a_gap_around_a_part_that_the_source_is_still_writing(torn, monkeypatch):
+    w = torn.at("2026-03-12 00:10")
+    accepted(w, "events_daily", "2026-03-11")
+    w.shop.broken = Intervals()
+    writing, read = w.instant("2026-03-11 00:20"), Shop.read
+
+    def half(shop: Shop, window: TimeWindow, **options: Any) -> Any:
+        if writing in window:
+            raise SourceIncomplete("it is being written")
+        return read(shop, window, **options)
+
+    w.pipeline.observe()
+    monkeypatch.setattr(Shop, "read", half)
+    back, gone = [(line, known) for line, known in proof(w) if "sealed without data" in line]
+    assert gone == (
+        f"events_daily sealed without data ({SAID}), and its source still does not give it | none needed",
+        True,
+    )
+    assert "its source has 5 events there now" in back[0]
+    assert not back[1]
 
 
 def test_verify_knows_the_gaps_of_a_day(torn):

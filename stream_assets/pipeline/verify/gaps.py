@@ -6,10 +6,10 @@ from stream_assets.core.declaration import StreamSpec, Table
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Accepted
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import SourceError, SourceUnavailable
+from stream_assets.errors import SourceError, SourceIncomplete, SourceUnavailable
 from stream_assets.pipeline.halves import halves_of_windows
 from stream_assets.pipeline.reading import Read
-from stream_assets.pipeline.verify.difference import Findings, Mend
+from stream_assets.pipeline.verify.difference import MEND_SOURCE, Findings, Mend
 
 
 def compare_gaps(found: Findings, table: Table, stream: StreamSpec, there: Intervals) -> Intervals:
@@ -25,7 +25,7 @@ def compare_gaps(found: Findings, table: Table, stream: StreamSpec, there: Inter
 
 
 def _gone(found: Findings, table: Table, stream: StreamSpec, gap: Accepted, span: TimeWindow) -> list[TimeWindow]:
-    """Return what the source does not give of a gap, by halving; what it gives is named."""
+    """Return what the source does not give of a gap, by halving; what it gives, and where it does not answer, is named."""
     found.verification.queries += 1
     try:
         with Read(found.site, stream, span, keep_rejected=False) as read:
@@ -41,10 +41,12 @@ def _gone(found: Findings, table: Table, stream: StreamSpec, gap: Accepted, span
                     mend = f"stream-assets reopen {table.name} --from {key} --reason 'the source has it again'; stream-assets run"
                     found.add("source", table.name, content.window, said, Mend("by hand", mend))
         return []
-    except SourceUnavailable:
-        return [span]
-    except SourceError:
+    except (SourceError, SourceIncomplete):
         halves = halves_of_windows(span)
+    except SourceUnavailable as error:
+        said = f"sealed without data ({gap.said}), and not compared, because the source cannot be read there: {error}"
+        found.add("source", table.name, span, said, MEND_SOURCE)
+        return []
     if halves is None:
         return [span]
     return [part for half in halves for part in _gone(found, table, stream, gap, half)]
