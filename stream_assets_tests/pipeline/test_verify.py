@@ -177,7 +177,7 @@ def test_a_file_that_was_cut_off_is_made_again(pipeline: Pipeline, table: str) -
     path = file_of(pipeline, table, TimeWindow(TODAY, TODAY + GRID) if table == "events" else EVERYTHING)
     path.write_bytes(path.read_bytes()[:-20])
     found = differences(pipeline, table)
-    assert {d.check for d in found} <= {"receipt", "file"}
+    assert {d.check for d in found} <= {"receipt", "file", "identity"}
     mend(pipeline, found[-1])
     assert differences(pipeline, table) == []
 
@@ -277,6 +277,20 @@ def test_events_of_one_id_in_two_windows_are_named_with_both_within_a_day_and_to
     assert windows.ids == ("09e00002 in 2026-03-09T00:00Z and 2026-03-10T00:00Z",)
     assert days.said == windows.said == "one id is in more than one window"
     assert days.mend.way == "by hand"
+
+
+def test_ids_that_could_not_be_compared_are_said_beside_whatever_else_differs(
+    pipeline: Pipeline, landing: Path
+) -> None:
+    seven = TODAY + timedelta(minutes=7)
+    change_source(landing, "20260310", line(7, seven), line(7, seven, 2))
+    path = file_of(pipeline, "events", TimeWindow(TODAY, TODAY + GRID))
+    path.write_bytes(path.read_bytes()[:-20])
+    found = differences(pipeline, "events")
+    assert {"source", "file", "identity"} <= {d.check for d in found}
+    (ids,) = (d for d in found if d.check == "identity")
+    assert "ids were not compared" in ids.said
+    assert str(ids.mend) == "mend what cannot be read, and verify again"
 
 
 def test_deep_compares_ids_over_days_that_are_far_apart(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ MEMORY = "1GB"
 _WORD = f'hash("{EVENT_ID}")'
 _WINDOW = f'epoch_us("{EVENT_TIME}") // {GRID.total_seconds() * 1e6:.0f}'
 _CORRECT_SOURCE = Mend("by hand", "let the source give each in one window only, and verify again")
+_VERIFY_AGAIN = Mend("by hand", "mend what cannot be read, and verify again")
 
 
 def find_in_two_windows(found: Findings, table: Table, span: TimeWindow, within: TimeWindow) -> None:
@@ -37,10 +38,8 @@ def find_in_two_windows(found: Findings, table: Table, span: TimeWindow, within:
             events = lake.relation(connection, table.stream.name, span, [EVENT_ID, EVENT_TIME])
             twice = _twice(events, within) if events is not None else []
         except (LakeError, OSError, pa.ArrowException, duckdb.Error) as error:
-            # A file that cannot be read is a difference of its own.
-            if not found.verification.differences:
-                said = f"ids were not compared ({type(error).__name__}: {error})"
-                found.add("identity", table.name, within, said, Mend("by hand", "verify again"))
+            said = f"ids were not compared ({type(error).__name__}: {error})"
+            found.add("identity", table.name, within, said, _VERIFY_AGAIN)
             return
     if twice:
         said = tuple(f"{id} in {' and '.join(windows)}" for id, windows in twice[:MOST_IDS])
