@@ -87,7 +87,7 @@ COLUMNS: list[tuple[str, str]] = [
     ("current", column) for column in ("key_start", "key_end", "digest", "file", "committed_at", "receipt")
 ] + [
     ("publication", "touched"), ("coverage", "start"), ("coverage", "end"), ("reopened", "since"), ("reopened", "end"), ("failure", "at"),
-    ("failure", "next_try_at"), ("work", "tables"), ("work", "remaining"), ("work", "start"), ("work", "requested_at"), ("work", "lease_expires_at"),
+    ("failure", "next_try_at"), ("work", "tables"), ("work", "remaining"), ("work", "owner"), ("work", "start"), ("work", "requested_at"), ("work", "lease_expires_at"),
     ("stream", "watermark"), ("stream", "cursor"), ("source_file", "fact"), ("source_file", "start"), ("consumer", "first_seen"),
     ("consumer", "paused_at"), ("automation", "ticked"), ("tbl", "grain"), ("tbl", "stream"),
 ]  # fmt: skip

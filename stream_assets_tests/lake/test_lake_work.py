@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from stream_assets.core.planning import Failure, Work
-from stream_assets.lake.ledger import FileRecord
+from stream_assets.lake.ledger import FileRecord, Lease
 from stream_assets.lake.ledger.work import AWAKE, BACKOFF_LIMIT, LEASE, REQUESTED, TERMINAL_TRIES, WorkRecords
 from stream_assets.lake.store import Lake
 from stream_assets.testing.partitions import DAY, NOW, WINDOWS
@@ -65,6 +65,63 @@ def test_a_failed_step_frees_the_work(work: WorkRecords) -> None:
     assert work.in_flight(NOW) == ()
     (row,) = work.recent()
     assert (row.state, row.error) == ("failed", "boom")
+
+
+def both_steps(work: WorkRecords, *tables: str) -> list[Lease]:
+    """Begin the steps of one run that run at once."""
+    asked = work.request(a_work(*tables), NOW)
+    return [work.begin(asked.id, "every_5_min", "5 min", (table,), WINDOWS[0], NOW) for table in tables[:2]]
+
+
+def test_of_two_steps_that_run_at_once_the_one_that_ends_first_leaves_the_other_its_lease(work: WorkRecords) -> None:
+    for ends in (0, 1):
+        leases = both_steps(work, "dashboard", "alerts", "hours")
+        lives, at = 1 - ends, NOW
+        work.finish(leases[ends], ("dashboard", "alerts")[ends], at)
+        for _ in range(30):
+            at += LEASE / 3
+            work.renew(leases[lives], at)
+        assert ("dashboard", "alerts")[lives] in work.in_flight(at)[0].tables
+        work.finish(leases[lives], ("dashboard", "alerts")[lives], at)
+        assert [f.tables for f in work.in_flight(at)] == [("hours",)]
+        assert work.waiting(at) == (leases[0].id,)
+        work.drop(leases[0].id, "over", at)
+
+
+def test_of_two_steps_that_run_at_once_one_that_dies_is_noticed_while_the_other_lives(work: WorkRecords) -> None:
+    _, lives = both_steps(work, "dashboard", "alerts")
+    at = NOW
+    for _ in range(4):
+        at += LEASE / 3
+        work.renew(lives, at)
+    assert [f.tables for f in work.in_flight(at)] == [("alerts",)]
+    work.finish(lives, "alerts", at)
+    assert work.in_flight(at + SECOND) == ()
+    (claim,) = work.unfinished()
+    assert claim.is_lost(at + LEASE)
+
+
+def test_a_step_that_fails_beside_another_frees_all_but_what_the_other_does(work: WorkRecords) -> None:
+    fails, lives = both_steps(work, "dashboard", "alerts", "hours")
+    work.finish(fails, "dashboard", NOW, error="boom")
+    work.drop(fails.id, "boom", NOW)
+    assert [f.tables for f in work.in_flight(NOW)] == [("alerts",)]
+    work.renew(lives, NOW + LEASE / 2)
+    assert work.is_in_flight(lives.id, NOW + LEASE)
+    work.finish(lives, "alerts", NOW + LEASE)
+    assert work.in_flight(NOW + LEASE) == ()
+    (row,) = work.recent()
+    assert (row.state, row.error) == ("failed", "boom")
+
+
+def test_a_step_that_wakes_after_another_has_taken_over_its_table_neither_keeps_nor_frees_it(work: WorkRecords) -> None:
+    asleep, _ = both_steps(work, "dashboard", "alerts")
+    at = NOW + 2 * LEASE
+    over = work.begin(asleep.id, "every_5_min", "5 min", ("dashboard",), WINDOWS[0], at)
+    work.renew(asleep, at + LEASE / 2)
+    work.finish(asleep, "dashboard", at + LEASE / 2)
+    assert [f.tables for f in work.in_flight(at + LEASE / 2)] == [("dashboard",)]
+    assert not work.is_in_flight(over.id, at + LEASE)
 
 
 def test_work_by_hand_needs_no_request(work: WorkRecords) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from stream_assets.core.planning import Failure, InFlight, Work
 from stream_assets.core.window import TimeWindow
-from stream_assets.lake.ledger.database import Database, Row, instant, names, span, text
+from stream_assets.lake.ledger.database import Database, Row, instant, names, records, span, text
 
 REQUESTED = timedelta(minutes=5)
 """How long a request that nobody has begun counts as in flight."""
@@ -32,10 +32,14 @@ def _lives(now: datetime) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A claim on work: alive while it is renewed."""
+    """A claim on work, or on those of its tables that one step of it does: alive while it is renewed."""
 
     id: int
     owner: str
+
+
+Steps = dict[str, tuple[str, datetime]]
+"""By table that is being done, who does it and until when that one counts as alive: steps of one run may run at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Claim:
     def is_lost(self, now: datetime) -> bool:
         """Whether its process is gone: what it did not do is planned again."""
         ends = self.lease_expires_at
-        return ends is not None and not now < ends <= now + REQUESTED
+        return ends is not None and not _is_alive(ends, now)
 
 
 class WorkRecords:
@@ -74,51 +78,45 @@ class WorkRecords:
 
     def request(self, work: Work, now: datetime) -> Lease:
         """Record that `work` has been asked for, before it is; it is in flight for five minutes, or until it begins."""
-        owner = uuid4().hex
-        with self._database.transaction():
-            row = self._insert(
-                work.automation,
-                work.grain,
-                work.tables,
-                work.span,
-                work.is_catch_up,
-                work.reason,
-                "requested",
-                owner,
-                now,
-                REQUESTED,
-            )
-        return Lease(row, owner)
+        tables, reason = work.tables, work.reason
+        id = self._insert(work.automation, work.grain, tables, work.span, work.is_catch_up, reason, now)
+        return Lease(id, "")
 
     def begin(
         self, id: int | None, automation: str, grain: str, tables: tuple[str, ...], span: TimeWindow, now: datetime
     ) -> Lease:
-        """Take over the request `id`, or make a claim without one (a click, the command line)."""
+        """Take over `tables` of the request `id`, or make a claim without one (a click, the command line)."""
         owner = uuid4().hex
         with self._database.transaction():
-            known = self._database.row("select id from work where id = ?", (id,)) if id is not None else None
-            if known is None:
-                id = self._insert(
-                    automation, grain, tables, span, False, "asked by a person", "running", owner, now, LEASE
-                )
-            else:
-                self._database.change(
-                    "update work set state = 'running', owner = ?, lease_expires_at = ? where id = ?",
-                    (owner, text(now + LEASE), id),
-                )
-        assert id is not None
-        return Lease(id, owner)
+            row = self._row(id) if id is not None else None
+            if row is None:
+                row = self._row(self._insert(automation, grain, tables, span, False, "asked by a person", now))
+            assert row is not None
+            steps = _steps(row) | dict.fromkeys(tables, (owner, now + LEASE))
+            self._keep_steps(row["id"], steps, now + LEASE)
+            remaining = dict.fromkeys([*names(row["remaining"]), *tables])
+            self._database.change("update work set remaining = ? where id = ?", (json.dumps([*remaining]), row["id"]))
+        return Lease(row["id"], owner)
+
+    def _row(self, id: int) -> Row | None:
+        return self._database.row("select * from work where id = ?", (id,))
+
+    def _keep_steps(self, id: int, steps: Steps, until: datetime) -> None:
+        self._database.change(
+            "update work set state = 'running', owner = ?, lease_expires_at = ? where id = ?",
+            (_said(steps), text(until), id),
+        )
 
     def _insert(
         self, automation: str, grain: str, tables: tuple[str, ...], span: TimeWindow, is_catch_up: bool, reason: str,
-        state: str, owner: str, now: datetime, lease: timedelta,
+        now: datetime,
     ) -> int:  # fmt: skip
         return self._database.change(
             'insert into work (automation, grain, tables, remaining, start, "end", is_catch_up, reason, state, owner, requested_at, lease_expires_at)'
-            " values (?,?,?,?,?,?,?,?,?,?,?,?)",
+            " values (?,?,?,?,?,?,?,?,'requested','{}',?,?)",
             (
-                automation, grain, json.dumps(tables), json.dumps(tables), text(span.start), text(span.end), is_catch_up, reason, state,
-                owner, text(now), text(now + lease),
+                automation, grain, json.dumps(tables), json.dumps(tables), text(span.start), text(span.end), is_catch_up, reason,
+                text(now), text(now + REQUESTED),
             ),
         )  # fmt: skip
 
@@ -135,38 +133,50 @@ class WorkRecords:
 
     def renew(self, lease: Lease, now: datetime) -> None:
         """Give a sign of life."""
-        self._database.change(
-            "update work set lease_expires_at = ? where id = ? and owner = ? and state = 'running'",
-            (text(now + LEASE), lease.id, lease.owner),
-        )
+        with self._database.transaction():
+            row = self._row(lease.id)
+            steps = _steps(row) if row else {}
+            mine = {table: (owner, now + LEASE) for table, (owner, _) in steps.items() if owner == lease.owner}
+            if mine:
+                self._keep_steps(lease.id, steps | mine, now + LEASE)
 
     def finish(
         self, lease: Lease, table: str, now: datetime, *, error: str | None = None, cpu_seconds: float = 0.0
     ) -> None:
         """Record that one table of the work is done. The lease is free after the last one, or after a failure.
 
-        Between two tables (steps of one Dagster run, in any order) the work stays in flight for five minutes.
+        Between two tables (steps of one Dagster run, in any order) the work stays in flight for five minutes, and beside
+        another step as long as that lives. Somebody else who has taken the table over since keeps it.
         """
         with self._database.transaction():
-            row = self._database.row("select remaining, error from work where id = ?", (lease.id,))
-            remaining = [t for t in names(row["remaining"]) if t != table] if row else []
-            error = error or (row["error"] if row else None)
-            state = "failed" if error else "requested" if remaining else "done"
+            row = self._row(lease.id)
+            if row is None:
+                return
+            steps, remaining = _steps(row), names(row["remaining"])
+            if steps.get(table, (lease.owner,))[0] == lease.owner:
+                steps.pop(table, None)
+                remaining = [t for t in remaining if t != table]
+                self._end(row["id"], steps, remaining, error or row["error"], now)
             self._database.change(
-                "update work set state = ?, remaining = ?, error = ?, finished_at = ?, lease_expires_at = ?,"
-                " cpu_seconds = coalesce(cpu_seconds, 0) + ? where id = ?",
-                (
-                    state, json.dumps(remaining), error, text(now), text(now + REQUESTED) if state == "requested" else None,
-                    cpu_seconds, lease.id,
-                ),
-            )  # fmt: skip
+                "update work set cpu_seconds = coalesce(cpu_seconds, 0) + ? where id = ?", (cpu_seconds, lease.id)
+            )
 
     def drop(self, id: int, error: str, now: datetime) -> None:
-        """Give work back that will not go on, whichever of its tables is done; what is finished stays as it is."""
+        """Give work back that will not go on, but what a step of it is doing; what is finished stays as it is."""
+        with self._database.transaction():
+            row = self._row(id)
+            if row is None or row["state"] not in ("requested", "running"):
+                return
+            alive = {table: step for table, step in _steps(row).items() if _is_alive(step[1], now)}
+            self._end(id, alive, [*alive], row["error"] or error, now)
+
+    def _end(self, id: int, steps: Steps, remaining: list[str], error: str | None, now: datetime) -> None:
+        """Let work go on whose `steps` are being done, or end, or wait for the `remaining` tables."""
+        state = "running" if steps else "failed" if error else "requested" if remaining else "done"
+        until = max((until for _, until in steps.values()), default=now + REQUESTED if state == "requested" else None)
         self._database.change(
-            "update work set state = 'failed', error = coalesce(error, ?), finished_at = ?, lease_expires_at = null"
-            " where id = ? and state in ('requested', 'running')",
-            (error, text(now), id),
+            "update work set state = ?, owner = ?, remaining = ?, error = ?, finished_at = ?, lease_expires_at = ? where id = ?",
+            (state, _said(steps), json.dumps(remaining), error, text(now), text(until) if until else None, id),
         )
 
     def is_in_flight(self, id: int, now: datetime) -> bool:
@@ -175,11 +185,12 @@ class WorkRecords:
         return row is not None
 
     def in_flight(self, now: datetime) -> tuple[InFlight, ...]:
-        """Return all work with a living lease."""
+        """Return all work with a living lease, without those of its tables whose step gives no sign of life any more."""
         rows = self._database.rows(
             f"select * from work where state in ('requested', 'running') and {_LIVES}", _lives(now)
         )
-        return tuple(InFlight(tuple(names(r["remaining"])), _span(r), bool(r["is_catch_up"])) for r in rows)
+        found = ((r, _alive_tables(r, now)) for r in rows)
+        return tuple(InFlight(tables, _span(r), bool(r["is_catch_up"])) for r, tables in found if tables)
 
     def recent(self, limit: int = 20) -> list[Claim]:
         """Return the newest rows of the work log, newest first."""
@@ -295,6 +306,27 @@ class WorkRecords:
     def leave_place(self, place: str) -> None:
         """Give a place back."""
         self._database.change("delete from reader where id = ?", (place,))
+
+
+def _steps(row: Row) -> Steps:
+    """Read who does which table. Other text is of before there was more than one; whoever wrote it is gone by now."""
+    with records():
+        if not row["owner"].startswith("{"):
+            return {}
+        return {table: (owner, instant(until)) for table, (owner, until) in json.loads(row["owner"]).items()}
+
+
+def _said(steps: Steps) -> str:
+    return json.dumps({table: (owner, text(until)) for table, (owner, until) in steps.items()})
+
+
+def _is_alive(until: datetime, now: datetime) -> bool:
+    return now < until <= now + REQUESTED
+
+
+def _alive_tables(row: Row, now: datetime) -> tuple[str, ...]:
+    steps = _steps(row)
+    return tuple(t for t in names(row["remaining"]) if t not in steps or _is_alive(steps[t][1], now))
 
 
 def _claim(r: Row) -> Claim:
