@@ -18,6 +18,7 @@ from stream_assets.pipeline.recognise import recognise
 from stream_assets.pipeline.verify import verify
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.given_up import FIRST, SAID, accepted, gap
+from stream_assets_tests.scenarios.shop import Shop
 from stream_assets_tests.scenarios.world import World
 
 
