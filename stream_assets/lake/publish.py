@@ -105,6 +105,10 @@ class Publisher:
         """Return what of `tables` is staged."""
         return Intervals.of(*(s.receipt.span for s in self._staged if s.receipt.table in tables))
 
+    def mends(self, table: str) -> Intervals:
+        """Return what of `table` is staged and was made anew."""
+        return Intervals.union_of(m for s in self._staged if s.receipt.table == table for m in s.mends)
+
     def holds(self, table: str, span: TimeWindow) -> bool:
         """Whether a partition is staged."""
         return any((s.receipt.table, s.receipt.span) == (table, span) for s in self._staged)
@@ -164,11 +168,11 @@ class Publisher:
         folder.mkdir()
         return folder
 
-    def drop(self, receipt: Receipt) -> None:
-        """Take a partition out of staging: it is not published."""
-        staged = next(s for s in self._staged if s.receipt is receipt)
-        self._staged.remove(staged)
-        shutil.rmtree(staged.folder, ignore_errors=True)
+    def drop(self, span: TimeWindow, *tables: str) -> None:
+        """Take what lies in `span` of `tables` out of staging: it is not published."""
+        for staged in [s for s in self._staged if s.receipt.table in tables and span.covers(s.receipt.span)]:
+            self._staged.remove(staged)
+            shutil.rmtree(staged.folder, ignore_errors=True)
 
     def commit(self, together: Callable[[], None] = lambda: None) -> list[Receipt]:
         """Publish everything staged, in one transaction, and return the receipts. All or nothing.

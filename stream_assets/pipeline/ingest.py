@@ -30,11 +30,11 @@ from stream_assets.pipeline.content import (
     lateness_of,
     of_day,
 )
-from stream_assets.pipeline.halves import halves_of_days, halves_of_windows
+from stream_assets.pipeline.halves import halves_of, halves_of_days, halves_of_windows
 from stream_assets.pipeline.learning import Learning
 from stream_assets.pipeline.moves import Moves
 from stream_assets.pipeline.outcome import Outcome, Progress, State
-from stream_assets.pipeline.reading import Read, given
+from stream_assets.pipeline.reading import Read, given, reading_of
 from stream_assets.pipeline.running import Running
 from stream_assets.pipeline.site import PARTS, Site
 
@@ -110,14 +110,15 @@ class Ingest:
         return outcomes
 
     def _stage_moved(self, publisher: Publisher, moved: Intervals) -> None:
-        """Stage the other ends of moves, whole or not at all: of a day that is sealed, all that is reopened in it."""
-        # A day that is staged has its windows already.
-        moved -= publisher.spans(self._stream.daily)
+        """Stage the other ends of moves; a day that is staged already, with more of its windows read again."""
+        moved -= publisher.mends(self._stream.daily)
         days = self._site.ledger.coverage(self._stream.daily)
         try:
             for day in dict.fromkeys(d for span in moved & days for d in self._site.lake.calendar.days(span)):
-                if not publisher.holds(self._stream.daily, day):
-                    self._stage_heal(publisher, day, self.reopened.clip(day), is_along=True)
+                staged = publisher.mends(self._stream.daily).clip(day)
+                if moved.clip(day) - staged:
+                    publisher.drop(day, self._stream.daily, self._stream.name)
+                    self._stage_heal(publisher, day, staged | moved.clip(day), is_along=True)
             for window in (w for span in moved - days for w in span.windows()):
                 if not publisher.holds(self._stream.name, window):
                     self._stage_windows(publisher, window, in_lots=False)
@@ -304,7 +305,7 @@ class Ingest:
         said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at, mends=mends)
         is_same = known and counts_of(known.receipt) == counts_of(said)
         if known and is_same and self._running.trusts(self._site.lake, known):
-            publisher.drop(said)
+            publisher.drop(day, self._stream.daily)
             if is_along:
                 return []
             publisher.commit(self._learning.record)
@@ -331,17 +332,15 @@ class Ingest:
                 self._stream.daily, day, self._learning.anew(lambda: self._heal(day, spans))
             )
         except PARTS as error:
-            windows = [window for span in spans for window in span.windows()]
-            if len(windows) < 2:
-                kept = self._given_up(self._stream.daily, windows[0]) if windows else []
+            halves = halves_of(spans)
+            if not halves:
+                kept = self._given_up(self._stream.daily, spans.spans[0]) if spans else []
                 if not kept:
                     errors.append(error)
                 return kept
         except TransientError as error:
             errors.append(error)
             return []
-        middle = len(windows) // 2
-        halves = (Intervals.of(*windows[:middle]), Intervals.of(*windows[middle:]))
         return [outcome for half in halves for outcome in self._healed(day, half, errors)][-1:]
 
     def _heal(self, day: TimeWindow, spans: Intervals) -> list[Outcome]:
@@ -361,18 +360,18 @@ class Ingest:
         has = delivered(known, {})
         own = self._known(self._stream.name, day)
         spans |= Intervals.union_of(c.span for start, c in own.items() if has[start] != (c.rows, c.digest))
-        hull = spans.hull
-        if hull is None:
+        if not spans:
             return [self._unchanged(known, self._looked_at)]
-        with Read(self._site, self._stream, hull) as read:
-            self._learning.begin(read.known)
-            schema = self._site.lake.unified([self._site.lake.schema_of([known]), read.schema])
-            mixed = self._mixed(known, read, spans)
+        # What is taken along must not fail for what lies between.
+        with reading_of(self._site, self._stream, spans, is_apart=is_along) as reads:
+            self._learning.begin(reads[0].known)
+            schema = self._site.lake.unified([self._site.lake.schema_of([known]), *(read.schema for read in reads)])
+            again = (content for read in reads for content in read.windows() if spans.covers(content.window))
+            mixed = self._mixed(known, again)
             return self._stage_day(publisher, day, schema, mixed, known, self._looked_at, spans, is_along=is_along)
 
-    def _mixed(self, day: Current, read: Read, spans: Intervals) -> Iterator[WindowContent]:
-        """Yield the windows of a day: those in `spans` as they were read now, the others as its file has them."""
-        again = (content for content in read.windows() if spans.covers(content.window))
+    def _mixed(self, day: Current, again: Iterator[WindowContent]) -> Iterator[WindowContent]:
+        """Yield the windows of a day: those that were read again, in order, as they are now, the others as its file has them."""
         fresh = next(again, None)
         for fact, rows in self._site.lake.windows_of_day(day):
             if fresh and fresh.window.start == fact.start:

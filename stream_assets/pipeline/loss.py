@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -10,24 +11,29 @@ import pyarrow.compute as pc
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import LakeError, SourceError, SourceIncomplete
+from stream_assets.errors import LakeError, SourceError, SourceIncomplete, StreamAssetsError
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
+from stream_assets.pipeline.halves import halves_of_windows
 from stream_assets.pipeline.reading import Read
-from stream_assets.pipeline.site import Site
+from stream_assets.pipeline.site import PARTS, Site
 
 
-def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: Intervals, along: Intervals) -> None:
-    """Refuse the new content of a window that lacks events which the lake has there, or had by its receipt.
+def follow(
+    site: Site, stream: StreamSpec, content: WindowContent, named: Intervals, along: Intervals, *, accepts_loss: bool
+) -> Intervals:
+    """Return where the events have gone that the lake has in a window, or had by its receipt, and its new content lacks.
 
     Args:
         content: what the source gave for the window; it differs from what the lake has.
         named: windows that the source itself has named as touched: an event that is in one of them now has moved, where
             the lake has that window, or is about to get it.
         along: those of them that the same work fills.
+        accepts_loss: whether events may go that have moved nowhere.
 
     Raises:
-        SourceIncomplete: transient; all that would go has moved into windows that nobody fills yet.
+        SourceIncomplete: transient; all that would go has moved into windows that nobody fills yet, or may be in some that
+            cannot be read.
         SourceError: terminal; how many events would go, and how to allow it.
     """
     window = content.window
@@ -39,30 +45,68 @@ def refuse_loss(site: Site, stream: StreamSpec, content: WindowContent, named: I
             raise  # the system refused, which says nothing of the file
         # Gone or damaged: its receipt still says how many there were.
         had = pa.table({EVENT_ID: pa.array([], pa.string())})
-    lost = _lacking(had, [content.table])
-    others = Intervals()
-    if lost:
-        others = (in_lake(site, stream, named) | along) - Intervals.of(window)
-        lost = _left(site, stream, lost, others)
+    here = Intervals.of(window)
+    filled = (in_lake(site, stream, named) | along) - here
+    unread: list[StreamAssetsError] = []
+    lost, moved = _sought(site, stream, _lacking(pc.unique(had.column(EVENT_ID)), content.table), filled, unread)
+    if accepts_loss:
+        return moved
     is_whole = had.num_rows >= count
-    if lost and is_whole and not _left(site, stream, lost, named - others - Intervals.of(window)):
-        raise SourceIncomplete(
-            f"stream {stream.name!r}, window {window}: {len(lost):,} of {count:,} events (such as {lost[0]}) have moved into "
-            "windows that are not sealed yet, so nothing was replaced: it is tried again, and published together with those"
-        )
+    if len(lost) and is_whole:
+        left, _ = _sought(site, stream, lost, named - filled - here, unread)
+        would_go = f"stream {stream.name!r}, window {window}: {len(lost):,} of {count:,} events (such as {lost[0]})"
+        if not len(left):
+            raise SourceIncomplete(
+                f"{would_go} have moved into windows that are not sealed yet, so nothing was replaced: it is tried again, and "
+                "published together with those"
+            )
+        if unread:
+            raise SourceIncomplete(
+                f"{would_go} may have moved into windows that cannot be read, so nothing was replaced, and it is tried again: "
+                f"{unread[0]}"
+            )
     gone = max(len(lost), 0 if is_whole else count - content.table.num_rows)
     if gone:
-        such = f" (such as {lost[0]})" if lost else ", and the file that had them is gone or damaged"
+        such = f" (such as {lost[0]})" if len(lost) else ", and the file that had them is gone or damaged"
         raise SourceError(
             f"stream {stream.name!r}, window {window}: the source no longer gives {gone:,} of {count:,} events "
             f"that the lake has{such}, so nothing was replaced. If they are meant to go, say so: "
             f"`stream-assets materialize {_allowed(site, stream, window)} --accept-loss`"
         )
+    return moved
 
 
-def _left(site: Site, stream: StreamSpec, ids: list[Any], spans: Intervals) -> list[Any]:
-    """Return those of `ids` that the source gives nowhere in `spans`."""
-    return _lacking(pa.table({EVENT_ID: ids}), [_ids(site, stream, span) for span in spans])
+def _sought(
+    site: Site, stream: StreamSpec, ids: Any, spans: Intervals, unread: list[StreamAssetsError]
+) -> tuple[Any, Intervals]:
+    """Return those of `ids` that the source gives nowhere in `spans`, and the windows that have the others.
+
+    One window is held at a time. Why windows cannot be read is added to `unread`: it matters only if something is not found.
+    """
+    found: list[TimeWindow] = []
+    for content in (c for span in spans if len(ids) for c in _readable(site, stream, span, unread)):
+        left = _lacking(ids, content.table)
+        if len(left) < len(ids):
+            found.append(content.window)
+        ids = left
+        if not len(ids):
+            break
+    return ids, Intervals.union_of(found)
+
+
+def _readable(
+    site: Site, stream: StreamSpec, span: TimeWindow, unread: list[StreamAssetsError]
+) -> Iterator[WindowContent]:
+    """Yield the windows of `span` that the source gives; after a failure within, some of them twice."""
+    try:
+        with Read(site, stream, span, keep_rejected=False) as read:
+            yield from read.windows()
+    except PARTS as error:
+        halves = halves_of_windows(span)
+        if not halves:
+            unread.append(error)
+        for half in halves or ():
+            yield from _readable(site, stream, half, unread)
 
 
 def in_lake(site: Site, stream: StreamSpec, spans: Intervals) -> Intervals:
@@ -87,15 +131,9 @@ def _count(site: Site, stream: StreamSpec, window: TimeWindow) -> int:
     return count
 
 
-def _lacking(had: pa.Table, now: list[pa.Table]) -> list[Any]:
-    """Return the ids of `had` that no table of `now` has."""
-    if not had.num_rows:
-        return []
-    ids: Any = pc.unique(had.column(EVENT_ID))
-    for table in now:
-        there: Any = table.column(EVENT_ID)
-        ids = ids.filter(are_absent(ids, there))
-    return ids.to_pylist()
+def _lacking(ids: Any, table: pa.Table) -> Any:
+    """Return those of `ids` that `table` does not have."""
+    return ids.filter(are_absent(ids, table.column(EVENT_ID))) if len(ids) else ids
 
 
 def are_absent(ids: Any, there: Any) -> Any:
@@ -103,9 +141,3 @@ def are_absent(ids: Any, there: Any) -> Any:
     if there.type != ids.type:
         ids, there = ids.cast(pa.string()), there.cast(pa.string())
     return pc.invert(pc.is_in(ids, value_set=there.combine_chunks()))
-
-
-def _ids(site: Site, stream: StreamSpec, span: TimeWindow) -> pa.Table:
-    """Return the ids that the source gives in `span` now."""
-    with Read(site, stream, span, keep_rejected=False) as read:
-        return pa.concat_tables([content.table.select([EVENT_ID]) for content in read.windows()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -17,8 +16,7 @@ from stream_assets.events.hashing import hash_events
 from stream_assets.events.mixing import Words
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
-from stream_assets.pipeline.loss import in_lake, refuse_loss
-from stream_assets.pipeline.reading import Read
+from stream_assets.pipeline.loss import follow, in_lake
 from stream_assets.pipeline.site import Site
 
 _NOTHING: Words = np.zeros(0, np.uint64)
@@ -49,38 +47,26 @@ class Moves:
             accepts_loss: whether events may go that have moved nowhere.
 
         Raises:
-            SourceIncomplete: transient; what would go has moved into windows that nobody fills yet.
+            SourceIncomplete: transient; what would go has moved into windows that nobody fills yet, or that cannot be read.
             SourceError: terminal; events would go.
         """
-        along = self._reopened & filled
-        if is_there and not accepts_loss:
-            refuse_loss(self._site, self._stream, content, self._reopened, along)
-        if not is_there and not self._reopened.covers(content.window):
+        here, gone_to = Intervals.of(content.window), Intervals()
+        if is_there:
+            along = self._reopened & filled
+            gone_to = follow(self._site, self._stream, content, self._reopened, along, accepts_loss=accepts_loss)
+        elif not self._reopened.covers(content.window):
             return Intervals()
-        others = (self._named | along if is_there else self._named) - Intervals.of(content.window)
-        if not others:
-            return others
-        had, has = self._in_lake(content.window) if is_there else _NOTHING, _words(content.table)
-        entered, left = np.setdiff1d(has, had), np.setdiff1d(had, has)
-        return (self._come_from(entered) | self._gone_to(left, others)) - Intervals.of(content.window)
+        if not self._named - here:
+            return gone_to
+        had = self._in_lake(content.window) if is_there else _NOTHING
+        entered = np.setdiff1d(_words(content.table), had)
+        return (gone_to | self._come_from(entered)) - here
 
     def _come_from(self, entered: Words) -> Intervals:
         if not len(entered):
             return Intervals()
-        if not self._named:
-            return Intervals()
         words, places, windows = self._named_in_lake
         return Intervals.union_of(windows[n] for n in np.unique(places[np.isin(words, entered)]))
-
-    def _gone_to(self, left: Words, others: Intervals) -> Intervals:
-        if not len(left):
-            return Intervals()
-        return Intervals.union_of(window for window, ids in self._in_source(others) if np.isin(ids, left).any())
-
-    def _in_source(self, spans: Intervals) -> Iterator[tuple[TimeWindow, Words]]:
-        for span in spans:
-            with Read(self._site, self._stream, span, keep_rejected=False) as read:
-                yield from ((content.window, _words(content.table)) for content in read.windows())
 
     @cached_property
     def _named_in_lake(self) -> tuple[Words, npt.NDArray[np.int64], list[TimeWindow]]:

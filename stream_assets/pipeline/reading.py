@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stream_assets.core.declaration import StreamSpec
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceError, SourceIncomplete
 from stream_assets.events.conform import conform
@@ -21,8 +22,8 @@ from stream_assets.events.route import Router
 from stream_assets.events.schema import EVENT_TIME, INSTANT, REJECTED, align, unify
 from stream_assets.pipeline.asking import source_errors
 from stream_assets.pipeline.content import WindowContent
-from stream_assets.pipeline.halves import halves_of_windows
-from stream_assets.pipeline.site import Site
+from stream_assets.pipeline.halves import halves_of, halves_of_windows
+from stream_assets.pipeline.site import PARTS, Site
 from stream_assets.sources.protocol import ORIGIN_KEY
 
 REJECTED_BYTES = 64 << 20
@@ -158,6 +159,29 @@ def given(site: Site, stream: StreamSpec, span: TimeWindow) -> list[tuple[TimeWi
             return [(span, read.schema)]
     except (SourceError, SourceIncomplete):
         return [found for half in halves_of_windows(span) or () for found in given(site, stream, half)]
+
+
+@contextmanager
+def reading_of(site: Site, stream: StreamSpec, spans: Intervals, *, is_apart: bool) -> Iterator[list[Read]]:
+    """Read scattered windows in one query over their hull.
+
+    Args:
+        is_apart: whether to read them in as many queries as it takes, oldest first, if that one fails: what lies between
+            them is not asked for.
+    """
+    with ExitStack() as stack:
+
+        def reads(part: Intervals) -> list[Read]:
+            assert part.hull
+            try:
+                return [stack.enter_context(Read(site, stream, part.hull))]
+            except PARTS:
+                halves = halves_of(part) if is_apart else None
+                if not halves:
+                    raise
+            return [read for half in halves for read in reads(half)]
+
+        yield reads(spans)
 
 
 def _as_of(site: Site, stream: StreamSpec) -> datetime:

@@ -112,10 +112,10 @@ def test_ids_are_compared_only_where_the_digest_has_changed(
 ) -> None:
     pipeline = filled(tmp_path, landing)
     asked: list[TimeWindow] = []
-    compare = moves.refuse_loss
-    monkeypatch.setattr(moves, "refuse_loss", lambda site, stream, content, named, along: (
-        asked.append(content.window), compare(site, stream, content, named, along)
-    ))  # fmt: skip
+    compare = moves.follow
+    monkeypatch.setattr(moves, "follow", lambda site, stream, content, *others, **more: (
+        asked.append(content.window), compare(site, stream, content, *others, **more)
+    )[1])  # fmt: skip
     for current in pipeline.lake.ledger.current("events", OPEN):
         (pipeline.lake.layout.root / current.file).unlink()
     assert fill(pipeline, "events", OPEN).count("published") == 2

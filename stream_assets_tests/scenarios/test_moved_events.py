@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from stream_assets.core.window import GRID, TimeWindow, floor_to_grid
 from stream_assets.lake.publish import Publisher
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.shop import Shop
@@ -35,6 +36,10 @@ def watched(w, *ids):
 
 def instant(w, text):
     return w.calendar.instant(text.replace(" ", "T"))
+
+
+def around(at):
+    return TimeWindow(floor_to_grid(at), floor_to_grid(at) + GRID)
 
 
 def filled(world, *windows, now="2026-03-12 00:47"):
@@ -169,3 +174,76 @@ def test_a_window_that_an_event_entered_is_not_given_up_while_the_one_that_it_le
         w.live("05:01")
     assert w.failures("events") == w.failures("events_daily") == []
     assert w.ids().count("moving-0") == 1
+
+
+@pytest.mark.parametrize("poisoned", ["2026-03-11 01:12", "2026-03-11 12:12"])
+@pytest.mark.parametrize(("start", "end"), [(CLOSED, "2026-03-11 20:12"), ("2026-03-11 20:12", CLOSED)])
+def test_a_move_within_a_closed_day_is_one_commit_while_another_window_of_it_cannot_be_read(
+    world, start, end, poisoned
+):
+    w = filled(world, start)
+    w.shop.move("moving-0", instant(w, end), at=w.instant("01:02"))
+    w.shop.add(instant(w, poisoned), w.instant("01:02"), id="poisoned")
+    w.shop.break_(floor_to_grid(instant(w, poisoned)))
+    with watched(w, "moving-0"):
+        w.live("03:01", every="30 min")
+    there = w.pipeline.lake.read("events", around(instant(w, end)))["event_id"].to_pylist()
+    assert "moving-0" in there
+    assert all("cannot be read" in said for said in w.failures("events_daily"))
+    assert w.failures("events_daily")
+    w.shop.mend()
+    w.retry("events_daily")
+    w.live("05:01", every="30 min")
+    assert w.failures("events_daily") == []
+    assert w.ids().count("poisoned") == w.ids().count("moving-0") == 1
+    assert w.run() == []
+
+
+def test_moves_between_two_closed_days_are_one_commit_while_another_window_of_each_cannot_be_read(world):
+    w = filled(world, BEFORE, CLOSED)
+    w.shop.move("moving-0", instant(w, "2026-03-11 20:12"), at=w.instant("01:02"))
+    w.shop.move("moving-1", instant(w, "2026-03-10 20:12"), at=w.instant("01:02"))
+    for poisoned in ("2026-03-10 12:12", "2026-03-11 12:12"):
+        w.shop.add(instant(w, poisoned), w.instant("01:02"))
+        w.shop.break_(floor_to_grid(instant(w, poisoned)))
+    with watched(w, "moving-0", "moving-1"):
+        w.live("03:01", every="30 min")
+    for id, end in (("moving-0", "2026-03-11 20:12"), ("moving-1", "2026-03-10 20:12")):
+        assert id in w.pipeline.lake.read("events", around(instant(w, end)))["event_id"].to_pylist()
+    assert len(w.failures("events_daily")) == 2
+    w.shop.mend()
+    w.retry("events_daily")
+    w.live("05:01", every="30 min")
+    assert w.failures("events_daily") == []
+    assert w.run() == []
+
+
+@pytest.mark.parametrize(("start", "end"), [(CLOSED, "2026-03-11 20:12"), ("2026-03-11 20:12", CLOSED)])
+@pytest.mark.parametrize("is_entered", [True, False])
+def test_both_ends_of_a_move_within_a_closed_day_wait_while_one_of_them_cannot_be_read(world, start, end, is_entered):
+    w = filled(world, start)
+    w.shop.move("moving-0", instant(w, end), at=w.instant("01:02"))
+    w.shop.add(instant(w, "2026-03-11 12:12"), w.instant("01:02"), id="late")
+    w.shop.break_(floor_to_grid(instant(w, end if is_entered else start)))
+    with watched(w, "moving-0"):
+        w.live("03:01", every="30 min")
+        assert "late" in w.ids()
+        assert w.failures("events_daily")
+        w.shop.mend()
+        w.retry("events_daily")
+        w.live("05:01", every="30 min")
+    assert w.failures("events_daily") == []
+    assert "moving-0" in w.pipeline.lake.read("events", around(instant(w, end)))["event_id"].to_pylist()
+    assert w.run() == []
+
+
+def test_a_move_in_the_open_day_is_one_commit_while_a_window_beside_it_cannot_be_read(world):
+    w = filled(world, OPEN)
+    w.shop.move("moving-0", instant(w, LATER), at=w.instant("01:02"))
+    for poisoned in ("2026-03-12 00:37", "2026-03-12 00:47"):
+        w.shop.add(instant(w, poisoned), w.instant("01:02"))
+        w.shop.break_(floor_to_grid(instant(w, poisoned)))
+    with watched(w, "moving-0"):
+        w.live("01:31")
+    assert "moving-0" in w.pipeline.lake.read("events", around(instant(w, LATER)))["event_id"].to_pylist()
+    assert len(w.failures("events")) == 2
