@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,10 +16,12 @@ from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
 from stream_assets.pipeline.ages import look_again
 from stream_assets.pipeline.asking import source_errors
+from stream_assets.sources.protocol import identity_of
 
 if TYPE_CHECKING:
     from stream_assets.lake.ledger import Ledger
     from stream_assets.pipeline.site import Site
+    from stream_assets.sources.protocol import Source
 
 HEAL_EVERY = timedelta(hours=1)
 """A closed day is healed at most this often."""
@@ -47,7 +51,8 @@ def observe(site: Site) -> dict[str, str]:
 
 def _look_at(site: Site, stream: StreamSpec) -> None:
     source = site.sources[stream.name]
-    cursor = site.ledger.sources.cursor(stream.name)
+    known = site.ledger.sources.cursor(stream.name)
+    cursor = _own(known, source)
     now = site.clock.now()
     with source_errors(stream.name, source, "what has arrived"):
         arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
@@ -64,7 +69,18 @@ def _look_at(site: Site, stream: StreamSpec) -> None:
         for span in Intervals.of(*arrivals.windows, *arrivals.mended):
             site.ledger.work.clear_failures(stream.name, span)
             site.ledger.work.clear_failures(stream.daily, span)
-        site.ledger.sources.move_cursor(stream.name, arrivals.cursor)
+        site.ledger.sources.move_cursor(stream.name, json.dumps([identity_of(source), arrivals.cursor]))
+
+
+def _own(known: str | None, source: Source) -> str | None:
+    """Return the cursor that `source` gave; None for that of another kind or place, so that all is looked at anew."""
+    with suppress(ValueError):
+        match json.loads(known or "null"):
+            case [of, str(cursor)] if of == identity_of(source):
+                return cursor
+            case _:
+                pass
+    return None
 
 
 def _look_again(site: Site, stream: StreamSpec) -> None:

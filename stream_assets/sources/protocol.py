@@ -317,6 +317,21 @@ class CountsRows(Protocol):
         ...
 
 
+@runtime_checkable
+class HasPlace(Protocol):
+    """What a source says that can be pointed at something else."""
+
+    @property
+    def place(self) -> str:
+        """Say what is read, as that a cursor means nothing elsewhere: no lateness, no limits, no credential."""
+        ...
+
+
+def identity_of(source: object) -> str:
+    """Return whose cursors a source understands: those of its kind and, where it has one, its place."""
+    return f"{type(source).__name__} {source.place if isinstance(source, HasPlace) else ''}".strip()
+
+
 def secrets_of(source: object) -> tuple[str, ...]:
     """Return the credentials of a source: the values of its fields that are declared `field(repr=False)`."""
     assert is_dataclass(source)

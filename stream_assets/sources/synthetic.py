@@ -126,6 +126,11 @@ class SyntheticEvents:
         until = max(now, since)
         return Arrivals(tuple(late_windows(self, since, until)), until.isoformat(), until)
 
+    @property
+    def place(self) -> str:
+        """Rate and seed: others make other events."""
+        return f"{self.rate:g} {self.seed}"
+
     def describe(self) -> str:
         """Say rate and seed."""
         return f"synthetic events, {self.rate:g} a second (seed {self.seed}){said(self.lateness)}"

@@ -157,6 +157,11 @@ class FileEvents:
 
         return None if state is None else arrivals(self, cursor, now=utc(now), state=state)
 
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return self.path
+
     def describe(self) -> str:
         """Say format and folder."""
         return f"{self.format} files in {self.path}{said(self.lateness)}"
