@@ -49,10 +49,6 @@ class Layout:
         """Folder of all rejected rows of `stream`."""
         return self.root / "_rejected" / stream
 
-    def released(self, stream: str, window: TimeWindow) -> Path:
-        """Folder of the events of one window of `stream` that were rejected rows once."""
-        return self.root / "_released" / self._folder(stream, "5 min", window)
-
     def all_released(self, stream: str) -> Path:
         """Folder of all released events of `stream`."""
         return self.root / "_released" / stream

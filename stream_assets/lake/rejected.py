@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""What lies beside a stream's tables: rows that could not become events, and events that were such rows and were released.
+"""What lies beside a stream's tables: rows that could not become events.
 
 A file's name is its content, so it is never used twice for another one.
 """
@@ -24,7 +24,7 @@ _START = "window_start=%Y%m%dT%H%MZ"
 
 
 class Rejected:
-    """The rejected and the released rows of one lake, by stream and window."""
+    """The rejected rows of one lake, by stream and window."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -39,8 +39,13 @@ class Rejected:
         return _written(self._layout.rejected(stream, window), rows) if rows.num_rows else None
 
     def keep(self, stream: str, window: TimeWindow, name: str | None) -> None:
-        """Let the file `name` be all that is kept as rejected of one window; None: nothing is."""
+        """Let the file `name` be all that is kept as rejected of one window; None: nothing is.
+
+        A file that somebody else has replaced meanwhile changes nothing.
+        """
         folder = self._layout.rejected(stream, window)
+        if name is not None and not (folder / name).exists():
+            return
         with lake_errors(folder):
             for path in _files(folder):
                 if path.name != name:
@@ -48,34 +53,30 @@ class Rejected:
 
     def read(self, stream: str, window: TimeWindow) -> pa.Table:
         """Return the rejected rows of one window (schema `REJECTED`): of several files, those written last."""
-        while True:
-            found = _files(self._layout.rejected(stream, window))
-            if not found:
-                return REJECTED.empty_table()
+        return self.named(stream, window)[1]
+
+    def named(self, stream: str, window: TimeWindow) -> tuple[str | None, pa.Table]:
+        """Return the name of the file that counts for one window, None without one, and its rows."""
+        while (name := self.name(stream, window)) is not None:
             try:
-                return pq.read_table(max(found, key=lambda p: (p.stat().st_mtime_ns, p.name)), partitioning=None)
+                return name, pq.read_table(self._layout.rejected(stream, window) / name, partitioning=None)
             except FileNotFoundError:
                 continue  # others are kept now
+        return None, REJECTED.empty_table()
+
+    def name(self, stream: str, window: TimeWindow) -> str | None:
+        """Return the name of the file that counts for one window: the one written last."""
+        while found := _files(self._layout.rejected(stream, window)):
+            try:
+                return max(found, key=lambda p: (p.stat().st_mtime_ns, p.name)).name
+            except FileNotFoundError:
+                continue
+        return None
 
     def windows(self, stream: str, span: TimeWindow) -> Iterator[TimeWindow]:
         """Yield the windows in `span` of which rejected rows are kept, oldest first."""
         for window, _ in _windows(self._layout.all_rejected(stream), span, self._layout):
             yield window
-
-    def release(self, stream: str, window: TimeWindow, events: pa.Table) -> None:
-        """Keep events that were rejected rows as a part of what is read for their window, for good; twice is once.
-
-        Raises:
-            LakeUnavailable: transient; the disk is full.
-            LakeError: terminal; the lake cannot be written.
-        """
-        _written(self._layout.released(stream, window), events)
-
-    def released(self, stream: str, span: TimeWindow) -> Iterator[tuple[TimeWindow, pa.Table]]:
-        """Yield the released events of the windows in `span`, a table a release."""
-        for window, files in _windows(self._layout.all_released(stream), span, self._layout):
-            for path in files:
-                yield window, pq.read_table(path, partitioning=None).replace_schema_metadata(None)
 
 
 def _written(folder: Path, rows: pa.Table) -> str:

@@ -28,6 +28,7 @@ from stream_assets.lake.parquet import columns_of, fit, read_receipt, unified
 from stream_assets.lake.publish import Publisher, adopt_newer
 from stream_assets.lake.read import FILES_AT_ONCE, LakeFile, Reader
 from stream_assets.lake.rejected import Rejected
+from stream_assets.lake.released import Released
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
 class Lake(Foundation):
     """A lake in a local folder. What was fixed when it was made (zone, start, grains) is kept in its ledger.
 
-    `beside` holds the rejected and the released rows. Reading takes the list of files from the ledger: a reader gets the old partition or the new one, never a mixture.
+    `beside` holds the rejected rows, `released` the events that were such rows. Reading takes the list of files from the ledger: a reader gets the old partition or the new one, never a mixture.
     """
 
     def __init__(self, root: Path, calendar: Calendar) -> None:
         super().__init__(root, calendar)
         self._reader = Reader(self.layout, self.ledger)
         self.beside = Rejected(self.layout)
+        self.released = Released(self.layout)
 
     def publisher(self) -> Publisher:
         """Return a publisher of new partitions; see `publish.py`.

@@ -226,7 +226,7 @@ class _Gaps(Ingest):
         return lake.last_schema(stream.name) or lake.last_schema(stream.daily) or EMPTY
 
     def _released(self, span: TimeWindow) -> list[pa.Table]:
-        return [events for _, events in self._site.lake.beside.released(self._stream.name, span)]
+        return [events for _, events in self._site.lake.released.events(self._stream.name, span)]
 
     def _nothing(self, window: TimeWindow, schema: pa.Schema, said: str) -> WindowContent:
         """Return a window of which the source gives nothing: what was released of it is there all the same."""

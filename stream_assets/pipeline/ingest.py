@@ -175,10 +175,14 @@ class Ingest:
         return self._done(Outcome(current.table, current.span, "unchanged", current.receipt))
 
     def _commit(self, publisher: Publisher, state: State = "published") -> list[Outcome]:
-        receipts = publisher.commit(self._learning.record)
+        receipts = self._committed(publisher)
         for receipt in receipts:
             self._learning.keep_rejected(receipt)
         return [self._done(Outcome(r.table, r.span, state, r)) for r in receipts]
+
+    def _committed(self, publisher: Publisher) -> list[Receipt]:
+        published = publisher.spans(self._stream.name, self._stream.daily)
+        return publisher.commit(lambda: self._learning.record(published))
 
     def _done(self, outcome: Outcome) -> Outcome:
         """Tell of an outcome, once; what a second try finds unchanged was published by the first one."""
@@ -308,7 +312,7 @@ class Ingest:
             publisher.drop(day, self._stream.daily)
             if is_along:
                 return []
-            publisher.commit(self._learning.record)
+            self._committed(publisher)
             return [self._unchanged(known, read_at, mends)]
         self._stage_moved(publisher, moved)
         return []

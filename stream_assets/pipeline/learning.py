@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from stream_assets.core.declaration import StreamSpec
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import Conflict, SourceError
@@ -24,11 +25,13 @@ class Learning:
         self._stream = stream
         self._columns: Columns | None = None
         self._rejected_in: dict[TimeWindow, str | None] = {}
+        self._released = site.lake.released.state(stream.name)
 
     def forget(self) -> None:
         """Begin anew: what was staged is not published."""
         self._columns = None
         self._rejected_in.clear()
+        self._released = self._site.lake.released.state(self._stream.name)
 
     def anew(self, publish: Callable[[], T]) -> Callable[[], T]:
         """Return `publish` as each try of it: none goes on from what one before it has learned, and may have failed over."""
@@ -48,12 +51,14 @@ class Learning:
         if self._columns is not None and content.is_fresh:
             self._columns = self._columns.plus(Columns.of(content.table)).without(content.discarded_columns)
 
-    def record(self) -> None:
+    def record(self, published: Intervals) -> None:
         """Record the columns in the ledger; inside the transaction that publishes them.
 
         Raises:
-            Conflict: transient; another writer has published columns meanwhile that these do not fit.
+            Conflict: transient; meanwhile another writer has published columns that these do not fit, or rows of the
+                days of `published` were released.
         """
+        self._refuse_unread(published)
         if self._columns is None:
             return
         name, records = self._stream.name, self._site.ledger.sources
@@ -67,6 +72,13 @@ class Learning:
             raise Conflict(f"{name} got its first columns from another writer meanwhile: it is read again")
         if columns.to_text() != text:
             records.know_columns(name, columns.to_text())
+
+    def _refuse_unread(self, published: Intervals) -> None:
+        """What is released after a window was read, and before it is published, would be in it never."""
+        now, calendar = self._site.lake.released.state(self._stream.name), self._site.lake.calendar
+        changed = [day for day in {*now, *self._released} if now.get(day) != self._released.get(day)]
+        if any(published.clip(calendar.day(day)) for day in changed):
+            raise Conflict(f"{self._stream.name}: rejected rows were released meanwhile: it is read again")
 
     def rejected(self, content: WindowContent) -> None:
         """Note where the rejected rows of a window are that was read just now."""

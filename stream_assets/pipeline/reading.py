@@ -61,7 +61,7 @@ class Read:
             with self._site.reading(self._stream.name, is_live=self._is_live):
                 for batch in self._batches():
                     self._take(batch)
-            for window, events in self._site.lake.beside.released(self._stream.name, self.span):
+            for window, events in self._site.lake.released.events(self._stream.name, self.span):
                 taken = self._taken(events, f"what was released of {self._stream.name!r}")
                 self._released.setdefault(window, []).append(taken)
         except BaseException:

@@ -2,116 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 
+from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.receipt import WindowFact
+from stream_assets.core.receipt import Receipt, WindowFact
 from stream_assets.core.window import TimeWindow
 from stream_assets.events.dedup import deduplicate
 from stream_assets.events.drift import Drift
-from stream_assets.events.released import with_released
+from stream_assets.events.released import with_released, without
 from stream_assets.events.schema import align, unify
 from stream_assets.lake.publish import Publisher
 from stream_assets.pipeline.content import WindowContent, of_day
-from stream_assets.pipeline.ingest import WINDOWS_A_COMMIT, Ingest
+from stream_assets.pipeline.ingest import Ingest
 from stream_assets.pipeline.learning import Learning
-from stream_assets.pipeline.outcome import Outcome
+from stream_assets.pipeline.outcome import Outcome, silent
+from stream_assets.pipeline.running import Running
+from stream_assets.pipeline.site import Site
 
 
 class Readmit(Ingest):
-    """Fills windows from the lake and from what was released. The source is not asked, so nothing reopened is mended."""
+    """Fills windows from the lake and from what was released. The source is not asked, so nothing reopened is mended.
 
-    def windows_from_lake(self, windows: list[TimeWindow], rejected: Mapping[TimeWindow, int]) -> list[Outcome]:
-        """Publish those of `windows` that are sealed, those of a sealed day together with the whole day.
+    Args:
+        rejected: how many rejected rows are left of a window, where that is another number than before.
+        together: called inside of the transaction that publishes; what it raises stops that.
+    """
 
-        Args:
-            windows: those that have released events, or that have fewer rejected rows; oldest first.
-            rejected: how many rejected rows are left of a window.
+    def __init__(
+        self,
+        site: Site,
+        stream: StreamSpec,
+        running: Running,
+        rejected: Mapping[TimeWindow, int],
+        together: Callable[[], None],
+    ) -> None:
+        super().__init__(site, stream, running, silent)
+        self._learning = _Columns(site, stream, together)
+        self._rejected = rejected
+
+    def windows_from_lake(self, windows: Intervals) -> list[Outcome]:
+        """Publish those of `windows` that are sealed, those of a sealed day together with the whole day, in one commit.
 
         Raises:
-            Conflict: transient; other writers were faster three times in a row.
+            Conflict: transient; another writer was faster.
         """
-        site = self._site
-        self._learning = _Columns(site, self._stream)
-        anew = self._learning.anew
-        in_days = Intervals.of(*windows) & site.ledger.coverage(self._stream.daily)
-        apart = [w for w in windows if not in_days.covers(w)]
-        outcomes: list[Outcome] = []
-        if apart:
-            hull = TimeWindow(apart[0].start, apart[-1].end)
-            outcomes += site.planned_again(self._stream.name, hull, anew(lambda: self._publish_apart(apart, rejected)))
-        for day in dict.fromkeys(d for span in in_days for d in site.lake.calendar.days(span)):
-            outcomes += site.planned_again(
-                self._stream.daily, day, anew(lambda day=day: self._publish_in_day(day, in_days.clip(day), rejected))
-            )
-        return outcomes
-
-    def _publish_apart(self, windows: list[TimeWindow], rejected: Mapping[TimeWindow, int]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        lake = self._site.lake
-        with lake.publisher() as publisher:
-            for current in [c for w in windows for c in self._site.ledger.current(self._stream.name, w)]:
-                said = current.receipt
-                fact = WindowFact(
-                    current.span.start, said.rows, said.digest, said.duplicates, said.rejected, said.discarded
-                )
-                schema, released = self._released(current.span, lake.schema_of([current]))
-                content = _content(fact, lake.rows_of(current, schema), released, rejected)
-                if not self._is_equal(current, content):
-                    self._stage_window(publisher, content, current, schema, 0)
-                if len(publisher) >= WINDOWS_A_COMMIT:
-                    outcomes += self._commit(publisher)
-            return outcomes + self._commit(publisher)
-
-    def _publish_in_day(
-        self, day: TimeWindow, again: Intervals, rejected: Mapping[TimeWindow, int]
-    ) -> list[Outcome]:  # fmt: skip
-        known = self._known(self._stream.daily, day)[day.start]
-        schema, released = self._released(day, self._site.lake.schema_of([known]))
-        contents = (
-            _content(fact, align(rows, schema), released, rejected)
-            if again.covers(fact.window)
-            else of_day(known.receipt, fact, rows)
-            for fact, rows in self._site.lake.windows_of_day(known)
-        )
+        days = windows & self._site.ledger.coverage(self._stream.daily)
         with self._site.lake.publisher() as publisher:
-            same = self._stage_day(publisher, day, schema, contents, known, 0, again)
-            made = self._commit(publisher)
-        return same or [o for o in made if o.table == self._stream.daily]
+            for span in windows - days:
+                self._stage_apart(publisher, span)
+            for day in dict.fromkeys(d for span in days for d in self._site.lake.calendar.days(span)):
+                self._stage_in_day(publisher, day, days.clip(day))
+            return self._commit(publisher)
 
-    def _released(self, span: TimeWindow, there: pa.Schema) -> tuple[pa.Schema, dict[TimeWindow, list[pa.Table]]]:
-        """Return the columns of `there` and of what was released in `span`, and that in them."""
-        drift = Drift(self._stream.drift, self._site.columns(self._stream.name, TimeWindow(span.start, span.start)))
-        found = [(w, drift.take(e)) for w, e in self._site.lake.beside.released(self._stream.name, span)]
-        schema = drift.typed(unify([there, *(events.schema for _, events in found)]))
-        by_window: dict[TimeWindow, list[pa.Table]] = {}
-        for window, events in found:
-            by_window.setdefault(window, []).append(align(events, schema))
-        return schema, by_window
+    def _stage_apart(self, publisher: Publisher, span: TimeWindow) -> None:
+        for current in self._site.ledger.current(self._stream.name, span):
+            said = current.receipt
+            fact = WindowFact(
+                current.span.start, said.rows, said.digest, said.duplicates, said.rejected, said.discarded
+            )
+            released = _Released(self._site, self._stream, current.span, self._site.lake.schema_of([current]))
+            content = self._content(said, fact, self._site.lake.rows_of(current, released.schema), released)
+            if not self._is_equal(current, content):
+                self._stage_window(publisher, content, current, released.schema, 0)
 
-    def _stage_moved(self, publisher: Publisher, moved: Intervals) -> None:
-        """Where else events are is what the source says, and it is not asked here."""
+    def _stage_in_day(self, publisher: Publisher, day: TimeWindow, again: Intervals) -> None:
+        known = self._known(self._stream.daily, day)[day.start]
+        released = _Released(self._site, self._stream, day, self._site.lake.schema_of([known]))
+
+        def contents() -> Iterator[WindowContent]:
+            for fact, rows in self._site.lake.windows_of_day(known):
+                if again.covers(fact.window):
+                    yield self._content(known.receipt, fact, align(rows, released.schema), released)
+                else:
+                    yield of_day(known.receipt, fact, rows)
+
+        self._stage_day(publisher, day, released.schema, contents(), known, 0, again, is_along=True)
+
+    def _content(self, said: Receipt, fact: WindowFact, rows: pa.Table, released: _Released) -> WindowContent:
+        copied = of_day(said, fact, rows)
+        kept = deduplicate(released.put_in(rows, fact.window))
+        rejected, duplicates = self._rejected.get(fact.window, fact.rejected), fact.duplicates + kept.duplicates
+        return replace(
+            copied, table=kept.table, digest=kept.digest, duplicates=duplicates, rejected=rejected,
+            rows_read=kept.table.num_rows + duplicates + rejected, is_fresh=True,
+        )  # fmt: skip
+
+    def _moved(self, *_: object, **__: object) -> Intervals:
+        """All that the lake has is there again, but for what is released elsewhere now: nothing else can be lost."""
+        return Intervals()
 
 
 class _Columns(Learning):
     """Takes in columns alone, and goes on from those of the stream."""
 
-    def forget(self) -> None:
-        super().forget()
-        self.begin(self._site.columns(self._stream.name, TimeWindow(self._site.lake.start, self._site.lake.start)))
+    def __init__(self, site: Site, stream: StreamSpec, together: Callable[[], None]) -> None:
+        super().__init__(site, stream)
+        self._together = together
+        self.begin(site.columns(stream.name, TimeWindow(site.lake.start, site.lake.start)))
+
+    def record(self, published: Intervals) -> None:
+        super().record(published)
+        self._together()
 
     def rejected(self, content: WindowContent) -> None:
         """What is left of the rejected rows is written by who has looked at them."""
 
 
-def _content(
-    fact: WindowFact, rows: pa.Table, released: Mapping[TimeWindow, list[pa.Table]], rejected: Mapping[TimeWindow, int]
-) -> WindowContent:
-    kept = deduplicate(with_released(rows, released.get(fact.window, [])))
-    left, duplicates = rejected.get(fact.window, fact.rejected), fact.duplicates + kept.duplicates
-    rows_read = kept.table.num_rows + duplicates + left
-    return WindowContent(
-        fact.window, kept.table, kept.digest, duplicates, left, rows_read, fact.discarded, is_fresh=True
-    )
+class _Released:
+    """What was released of a span, as it is to be published there, and what is to go."""
+
+    def __init__(self, site: Site, stream: StreamSpec, span: TimeWindow, there: pa.Schema) -> None:
+        drift = Drift(stream.drift, site.columns(stream.name, TimeWindow(span.start, span.start)))
+        found = [(window, drift.take(events)) for window, events in site.lake.released.events(stream.name, span)]
+        self.schema = drift.typed(unify([there, *(events.schema for _, events in found)]))
+        self._come = {window: align(events, self.schema) for window, events in found}
+        self._go = dict(site.lake.released.to_go(stream.name, span))
+
+    def put_in(self, rows: pa.Table, window: TimeWindow) -> pa.Table:
+        """Return the events of a window with those that are released there, and without those that no longer are."""
+        if window in self._go:
+            rows = without(rows, self._go[window])
+        return with_released(rows, [self._come[window]] if window in self._come else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,9 @@ from datetime import timedelta
 
 import pytest
 
+from stream_assets.core.window import TimeWindow
+from stream_assets.pipeline.release import release
+from stream_assets.sources.files import FileEvents
 from stream_assets_tests.lake.processes import DIED
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.faults import Trial
@@ -77,12 +81,44 @@ def heal(world: Callable[..., World]) -> Trial:
     return Trial(w, lambda w: w.tick("heal"))
 
 
+def released(world: Callable[..., World]) -> Trial:
+    """Rejected rows become events, and those that were released under a wrong zone are moved, out of a closed day too."""
+    sources = {"events": FileEvents("landing")}
+    w = world(book, report, now="2026-03-11 02:22", start="2026-03-10", sources=sources)
+    landing = w.folder.with_suffix(".landing")
+    landing.mkdir()
+
+    def declared(zone: str, *times: str) -> None:
+        """Let rows of these times arrive, and declare the zone."""
+        rows = [{"event_id": t, "event_time": t, "country": "DE", "amount": 1.0} for t in times]
+        (landing / f"{len(times)}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        stream = replace(w.project.streams[0], source=FileEvents(str(landing), timezone=zone))
+        w.project = replace(w.project, streams=(stream,))
+        w.define(book, report)
+
+    good = "2026-03-10T00:04:00Z", "2026-03-10T01:04:00Z", "2026-03-11T00:04:00Z"
+    declared("", *good, "2026-03-10 00:03", "2026-03-10 23:33", "2026-03-11 00:08", "soon")
+    w.run()
+    declared("Atlantic/Azores")
+    release_all(w)
+    w.run()
+    declared("", "2026-03-10T01:03:00Z", "2026-03-10 01:03", "2026-03-11 00:09")
+    w.clock.advance(timedelta(minutes=90))
+    w.run()
+    declared("UTC")
+    return Trial(w, release_all, by_hand=True)
+
+
+def release_all(w: World) -> None:
+    release(w.pipeline, w.pipeline.declarations.stream("events"), TimeWindow(w.pipeline.lake.start, w.now))
+
+
 def hourly() -> Shop:
     return Shop(every=timedelta(hours=1))
 
 
-STORIES = [late_windows, looking, consumers, everything, compaction, heal]
-few = {late_windows: 12, looking: 8, consumers: 8, everything: 8, compaction: 5, heal: 5}
+STORIES = [late_windows, looking, consumers, everything, compaction, heal, released]
+few = {late_windows: 12, looking: 8, consumers: 8, everything: 8, compaction: 5, heal: 5, released: 6}
 
 
 @pytest.mark.parametrize("story", STORIES)

@@ -12,6 +12,7 @@ from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import LakeUnavailable, SourceBusy, SourceIncomplete, SourceUnavailable, UsageError
 from stream_assets.lake.publish import Publisher
 from stream_assets.lake.rebuild import rebuild
+from stream_assets.lake.released import PENDING, RAW
 from stream_assets.pipeline.recognise import recognise
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.given_up import FIRST, accepted, gap
@@ -87,7 +88,9 @@ def test_what_was_released_of_a_window_is_there_all_the_same(torn):
     (span, *_) = [f.span for f in torn.pipeline.lake.ledger.work.failures()["events"]]
     row = {"event_id": "released", "event_time": span.start, "arrival_time": None, "country": "DE", "amount": 1.0}
     window = TimeWindow(span.start, span.start + GRID)
-    torn.pipeline.lake.beside.release("events", window, pa.Table.from_pylist([row], schema=COLUMNS))
+    schema = COLUMNS.append(pa.field(RAW, pa.string())).append(pa.field(PENDING, pa.int8()))
+    kept = pa.Table.from_pylist([row | {RAW: "{}", PENDING: 0}], schema=schema)
+    torn.pipeline.lake.released.put("events", torn.calendar.day_of(window.start), kept)
     start, end = (torn.calendar.key(TimeWindow(t, t + GRID), "5 min") for t in (window.start, window.end))
     assert accepted(torn, "events", start, end).count("published") == 1
     assert torn.ids().count("released") == 1

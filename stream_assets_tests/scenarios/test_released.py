@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_assets.core.window import TimeWindow
+from stream_assets.errors import LakeUnavailable
+from stream_assets.lake.publish import Publisher
 from stream_assets.pipeline.ingest import Ingest
 from stream_assets.pipeline.learning import Learning
 from stream_assets.pipeline.release import release
@@ -66,9 +68,7 @@ def declared(w, **fields):
 
 
 def released(w, start=START, end=DAY.end):
-    stream, span = w.pipeline.declarations.stream("events"), TimeWindow(start, end)
-    with w.pipeline.running("events", span, reason="rejected rows were released") as running:
-        return release(w.pipeline.site, stream, span, running)
+    return release(w.pipeline, w.pipeline.declarations.stream("events"), TimeWindow(start, end))
 
 
 def ids(w):
@@ -237,3 +237,194 @@ def test_a_row_outside_of_the_days_that_the_lake_keeps_stays_rejected(world, tmp
     declared(w, timezone="UTC")
     done = released(w)
     assert (done.rows, sum(done.left.values())) == (0, rejected)
+
+
+# Released under a wrong declaration.
+
+
+def korean(w):
+    """What the dashboard, half an hour later, says of the events that were released."""
+    w.clock.advance(timedelta(minutes=30))
+    w.run()
+    return [dict(row)["event_id_count"] for row in w.table("dashboard") if ("country", "KR") in row]
+
+
+def at(*times):
+    return [datetime(2026, 3, 11, hour, minute, tzinfo=UTC) for hour, minute in times]
+
+
+def test_what_was_released_under_a_wrong_zone_is_moved_by_the_right_one(story):
+    w = declared(story, timezone="Atlantic/Azores")
+    released(w)
+    w.run()
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((1, 3), (2, 9))
+    declared(w, timezone="UTC")
+    done = released(w)
+    assert (done.rows, done.moved) == (0, 2)
+    assert sorted(ids(w)) == sorted([*(row["event_id"] for row in GOOD), "b1", "b2"])
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((0, 3), (1, 9))
+    assert is_clean(w)
+    assert counts(w) == 1
+    assert korean(w) == [1, 1]
+    assert is_clean(w)
+    before = w.revisions("events")
+    assert released(w).moved == 0
+    assert w.revisions("events") == before
+
+
+@pytest.mark.parametrize("zone", ["Atlantic/Azores", "UTC", ""], ids=["as before", "the right one", "none"])
+def test_also_where_the_source_was_read_in_between(story, zone):
+    w = declared(story, timezone="Atlantic/Azores")
+    released(w)
+    declared(w, timezone=zone)
+    again = w.by_hand("events", "2026-03-11T00:00", "2026-03-11T02:15").outcomes
+    assert [o.error for o in again if not o.is_good] == []
+    declared(w, timezone="UTC")
+    released(w)
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((0, 3), (1, 9))
+    w.run()
+    assert len(ids(w)) == w.pipeline.lake.read("events", DAY).num_rows == 14
+    assert is_clean(w)
+    w.by_hand("events", "2026-03-11T00:00", "2026-03-11T02:15")
+    assert counts(w) == 1
+    assert is_clean(w)
+
+
+def test_also_out_of_a_closed_day_and_back(story):
+    w = story
+    w.at("2026-03-12 00:22")
+    w.run()
+    declared(w, timezone="Pacific/Kiritimati")  # by this one they lie before the first day
+    assert released(w).rows == 0
+    declared(w, timezone="Etc/GMT+11")
+    assert released(w).rows == 2
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((11, 3), (12, 9))
+    declared(w, timezone="UTC")
+    assert released(w).moved == 2
+    day = w.receipts("events_daily")["2026-03-11"]
+    assert (day.rows, day.rejected, day.rows_read) == (14, 1, 15)
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((0, 3), (1, 9))
+    assert is_clean(w)
+    declared(w, timezone="Etc/GMT+11")
+    assert released(w).moved == 2
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((11, 3), (12, 9))
+    w.run()
+    assert is_clean(w)
+
+
+def test_from_one_day_to_another_with_the_day_that_is_open(world, tmp_path):
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    jsonl(folder, [*GOOD, {"event_id": "b", "event_time": "2026-03-11 23:30", "country": "KR", "amount": 2.0}])
+    w = world(dashboard, now="2026-03-12 02:22", start="2026-03-11", sources={"events": FileEvents(str(folder))})
+    w.run()
+    declared(w, timezone="Atlantic/Azores")
+    released(w)
+    everything = TimeWindow(START, w.now)
+    assert w.receipts("events")["2026-03-12T00:30+0000"].rows == 1
+    declared(w, timezone="UTC")
+    # Whatever range is asked for: an event that is moved is looked for everywhere.
+    assert released(w, START, START + timedelta(minutes=5)).moved == 1
+    assert w.receipts("events")["2026-03-12T00:30+0000"].rows == 0
+    assert w.receipts("events_daily")["2026-03-11"].rows == 13
+    rows = w.pipeline.lake.read("events", everything)
+    assert rows.column("event_id").to_pylist().count("b") == 1
+    assert korean(w) == [1]
+    assert is_clean(w)
+
+
+def test_out_of_a_window_that_is_not_sealed_yet(story):
+    w = declared(story, timezone="America/New_York")
+    assert released(w).rows == 2
+    declared(w, timezone="UTC")
+    assert released(w).moved == 2
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((0, 3), (1, 9))
+    w.at("2026-03-11 05:22")
+    w.run()
+    assert w.pipeline.lake.read("events", DAY).num_rows == 14
+    assert is_clean(w)
+
+
+def test_what_conforms_no_longer_stays_where_it_was(story):
+    w = declared(story, timezone="Atlantic/Azores")
+    released(w)
+    there = ids(w)
+    declared(w, timezone="")
+    assert (released(w).rows, released(w).moved) == (0, 0)
+    assert ids(w) == there
+
+
+def test_under_another_id(world, tmp_path):
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    rows = [{"click": f"c{n}", "order": f"o{n}", "event_time": "2026-03-11 00:03"} for n in range(2)]
+    jsonl(folder, [{"click": "c", "order": "o", "event_time": "2026-03-11T00:03:00Z"}, *rows])
+    w = world(now="2026-03-11 00:22", start="2026-03-11", sources={"events": FileEvents(str(folder), id="click")})
+    w.by_hand("events", "2026-03-11T00:00", "2026-03-11T00:10")
+    declared(w, timezone="UTC", id="order")
+    assert released(w).rows == 2
+    assert ids(w).keys() == {"c", "o0", "o1"}
+    declared(w, timezone="UTC", id="click")
+    assert released(w).moved == 2
+    assert ids(w).keys() == {"c", "c0", "c1"}
+    assert counts(w) == 0
+
+
+# Beside others.
+
+
+def test_a_window_that_is_being_sealed_gets_what_is_released_meanwhile(story):
+    w = declared(story, timezone="America/New_York")
+    w.at("2026-03-11 05:22")
+    with w.before_commit("events", lambda: released(w)):
+        w.run()
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((4, 3), (5, 9))
+    assert w.pipeline.lake.read("events", DAY).num_rows == 14
+
+
+def test_a_window_that_is_being_read_again_keeps_nothing_that_is_moved_meanwhile(story):
+    w = declared(story, timezone="Atlantic/Azores")
+    released(w)
+    declared(w, timezone="")
+    late = {**GOOD[0], "event_id": "late", "event_time": "2026-03-11T01:01:00Z"}
+    {"jsonl": jsonl, "csv": csv, "parquet": parquet}[w.project.streams[0].source.format](
+        w.landing, [*GOOD, late, *BARE]
+    )
+
+    def moved():
+        declared(w, timezone="UTC")
+        assert released(w).moved == 2
+
+    with w.before_commit("events", moved):
+        w.by_hand("events", "2026-03-11T01:00", "2026-03-11T01:05")
+    assert w.pipeline.lake.read("events", DAY).num_rows == len(ids(w)) == 15
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((0, 3), (1, 9))
+
+
+def test_each_day_stands_alone(world, tmp_path, monkeypatch):
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    bare = [{**BARE[0], "event_id": f"b{day}", "event_time": f"2026-03-{day} 00:03"} for day in (11, 12, 13)]
+    jsonl(folder, [*GOOD, *bare])
+    w = world(dashboard, now="2026-03-14 00:22", start="2026-03-11", sources={"events": FileEvents(str(folder))})
+    w.run()
+    declared(w, timezone="UTC")
+    commit, spans = Publisher.commit, []
+
+    def fails(publisher, *others):
+        spans.append(publisher.spans("events_daily"))
+        if len(spans) == 2:
+            raise LakeUnavailable("the disk is full")
+        return commit(publisher, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Publisher, "commit", fails)
+        with pytest.raises(LakeUnavailable):
+            released(w, end=w.now)
+    assert [len(list(span)) for span in spans] == [1, 1]
+    everything = TimeWindow(START, w.now)
+    assert w.pipeline.lake.read("events", everything).num_rows == 13
+    released(w, end=w.now)
+    assert w.pipeline.lake.read("events", everything).num_rows == 15
+    assert is_clean(w)
+    assert list(w.pipeline.lake.beside.windows("events", everything)) == []

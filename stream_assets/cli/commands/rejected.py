@@ -39,7 +39,8 @@ def release(session: Session, stream: str | None, start: str | None, end: str | 
     """Make events of the rejected rows of STREAM, or of all streams, as the source is declared now.
 
     Those that conform land in the windows of their event time, as late events do, also where the source has them no
-    more; the others stay rejected, with the reason of today. What was released stays so, whatever is read again.
+    more; the others stay rejected, with the reason of today. What was released stays so, whatever is read again. It is
+    looked at again by each release, of any range: what was released under a wrong declaration moves to where it belongs.
     """
     from stream_assets.cli.facts.rejected import released_facts
     from stream_assets.cli.show.rejected import show_released
@@ -50,8 +51,7 @@ def release(session: Session, stream: str | None, start: str | None, end: str | 
     done = []
     for each in _streams(session, stream):
         pipeline.observe()
-        with pipeline.running(each.name, asked, reason="rejected rows were released") as running:
-            done.append(released_facts(pipeline, each, make(pipeline.site, each, asked, running)))
+        done.append(released_facts(pipeline, each, make(pipeline, each, asked)))
     session.give({"streams": done}, show_released)
 
 

@@ -51,6 +51,7 @@ def released_facts(pipeline: Pipeline, stream: StreamSpec, done: Released) -> di
     return {
         "stream": stream.name,
         "released": done.rows,
+        "moved": done.moved,
         "windows": spans(done.windows),
         "published": [
             {"table": o.table, "key": pipeline.calendar.key(o.span, pipeline.table(o.table).grain)}

@@ -31,11 +31,12 @@ def show_released(facts: dict[str, Any], page: Page) -> None:
     """What became of rejected rows."""
     for stream in facts["streams"]:
         name = stream["stream"]
-        if not stream["released"] and not stream["left"]:
+        if not stream["released"] and not stream["moved"] and not stream["left"]:
             page.line(f"{name}: no rows are rejected")
             continue
         where = f" of {ranges(stream['windows'])}" if stream["windows"] else ""
-        page.line(f"{name}: {many(stream['released'], 'rejected row')} became events{where}")
+        moved = f", and {many(stream['moved'], 'event')} released before moved" if stream["moved"] else ""
+        page.line(f"{name}: {many(stream['released'], 'rejected row')} became events{moved}{where}")
         for published in stream["published"]:
             page.line(f"    {published['table']} {published['key']} is published again")
         for reason, count in stream["left_reasons"].items():
