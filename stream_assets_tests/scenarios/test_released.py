@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -16,9 +17,10 @@ from stream_assets.errors import LakeUnavailable
 from stream_assets.lake.publish import Publisher
 from stream_assets.pipeline.ingest import Ingest
 from stream_assets.pipeline.learning import Learning
-from stream_assets.pipeline.release import release
+from stream_assets.pipeline.release import _Release, release
 from stream_assets.pipeline.verify import verify
 from stream_assets.sources.files import FileEvents
+from stream_assets_tests.lake.processes import ended, start
 from stream_assets_tests.scenarios.buyers import dashboard
 
 START = datetime(2026, 3, 11, tzinfo=UTC)
@@ -60,6 +62,9 @@ def story(request, world, tmp_path):
     return w
 
 
+whatever_the_format = pytest.mark.parametrize("story", [jsonl], ids=["jsonl"], indirect=True)
+
+
 def declared(w, **fields):
     """Declare the source otherwise, as after a change of the project."""
     streams = tuple(replace(s, source=replace(s.source, **fields)) for s in w.project.streams)
@@ -84,7 +89,7 @@ def counts(w):
 
 def is_clean(w):
     span = TimeWindow(START - timedelta(days=1), w.now - timedelta(minutes=7))
-    found = verify(w.pipeline.site, list(w.pipeline.declarations.tables), span)
+    found = verify(w.pipeline.site, list(w.pipeline.declarations.tables), span, is_deep=True)
     return [d for d in found.differences if not d.is_known] == []
 
 
@@ -272,6 +277,7 @@ def test_what_was_released_under_a_wrong_zone_is_moved_by_the_right_one(story):
     assert w.revisions("events") == before
 
 
+@whatever_the_format
 @pytest.mark.parametrize("zone", ["Atlantic/Azores", "UTC", ""], ids=["as before", "the right one", "none"])
 def test_also_where_the_source_was_read_in_between(story, zone):
     w = declared(story, timezone="Atlantic/Azores")
@@ -290,6 +296,7 @@ def test_also_where_the_source_was_read_in_between(story, zone):
     assert is_clean(w)
 
 
+@whatever_the_format
 def test_also_out_of_a_closed_day_and_back(story):
     w = story
     w.at("2026-03-12 00:22")
@@ -333,6 +340,7 @@ def test_from_one_day_to_another_with_the_day_that_is_open(world, tmp_path):
     assert is_clean(w)
 
 
+@whatever_the_format
 def test_out_of_a_window_that_is_not_sealed_yet(story):
     w = declared(story, timezone="America/New_York")
     assert released(w).rows == 2
@@ -345,6 +353,7 @@ def test_out_of_a_window_that_is_not_sealed_yet(story):
     assert is_clean(w)
 
 
+@whatever_the_format
 def test_what_conforms_no_longer_stays_where_it_was(story):
     w = declared(story, timezone="Atlantic/Azores")
     released(w)
@@ -373,6 +382,7 @@ def test_under_another_id(world, tmp_path):
 # Beside others.
 
 
+@whatever_the_format
 def test_a_window_that_is_being_sealed_gets_what_is_released_meanwhile(story):
     w = declared(story, timezone="America/New_York")
     w.at("2026-03-11 05:22")
@@ -382,6 +392,7 @@ def test_a_window_that_is_being_sealed_gets_what_is_released_meanwhile(story):
     assert w.pipeline.lake.read("events", DAY).num_rows == 14
 
 
+@whatever_the_format
 def test_a_window_that_is_being_read_again_keeps_nothing_that_is_moved_meanwhile(story):
     w = declared(story, timezone="Atlantic/Azores")
     released(w)
@@ -399,6 +410,40 @@ def test_a_window_that_is_being_read_again_keeps_nothing_that_is_moved_meanwhile
         w.by_hand("events", "2026-03-11T01:00", "2026-03-11T01:05")
     assert w.pipeline.lake.read("events", DAY).num_rows == len(ids(w)) == 15
     assert [ids(w)["b1"], ids(w)["b2"]] == at((0, 3), (1, 9))
+
+
+@whatever_the_format
+@pytest.mark.parametrize("step", ["_write", "_publish", "_settle"])
+@pytest.mark.parametrize("zone", ["Atlantic/Azores", ""], ids=["of events", "of rows"])
+def test_two_processes_release_at_once(story, monkeypatch, zone, step):
+    w = declared(story, timezone=zone)
+    released(w)
+    declared(w, timezone="UTC")
+    both = multiprocessing.get_context("fork").Barrier(2)
+    original = getattr(_Release, step)
+
+    def meeting():
+        waits = [True]
+
+        def at_once(*args):
+            if waits:
+                waits.clear()
+                both.wait(60)
+            return original(*args)
+
+        monkeypatch.setattr(_Release, step, at_once)
+        released(w)
+
+    assert [ended(child) for child in [start(meeting), start(meeting)]] == [0, 0]
+    assert [ids(w)["b1"], ids(w)["b2"]] == at((0, 3), (1, 9))
+    assert w.pipeline.lake.read("events", DAY).num_rows == 14
+    assert counts(w) == 1
+    assert is_clean(w)
+    before = w.revisions("events")
+    assert (released(w).rows, released(w).moved) == (0, 0)
+    assert w.revisions("events") == before
+    w.by_hand("events", "2026-03-11T00:00", "2026-03-11T02:15")
+    assert len(ids(w)) == w.pipeline.lake.read("events", DAY).num_rows == 14
 
 
 def test_each_day_stands_alone(world, tmp_path, monkeypatch):
