@@ -8,17 +8,16 @@ has no effect. It guards against accidents, not against somebody who builds coll
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from stream_assets.core.digest import Digest
 from stream_assets.events.cells import cells
-from stream_assets.events.mixing import U64, Words, mix, slice_sums, word
+from stream_assets.events.mixing import U64, Words, mix, word
 from stream_assets.events.schema import ARRIVAL_TIME, EVENT_ID
 
 BLOCK_ROWS = 1 << 14
@@ -88,9 +87,3 @@ def digest(table: pa.Table, *, skip: Collection[str] = (ARRIVAL_TIME,)) -> Diges
 def total(low: Words, high: Words) -> Digest:
     """Return the sum of row hashes."""
     return Digest(int(low.sum(dtype=U64)), int(high.sum(dtype=U64)))
-
-
-def digests_by_slice(low: Words, high: Words, offsets: Sequence[int] | npt.NDArray[np.int64]) -> list[Digest]:
-    """Return the digest of each slice `[offsets[i], offsets[i + 1])`; an empty slice has the zero digest."""
-    ends = np.asarray(offsets, np.int64)
-    return [Digest(int(a), int(b)) for a, b in zip(slice_sums(low, ends), slice_sums(high, ends), strict=True)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stream_assets.core.digest import Digest
 from stream_assets.errors import SourceError
-from stream_assets.events.hashing import BLOCK_ROWS, digest, digests_by_slice, hash_events, hash_rows, total
+from stream_assets.events.hashing import BLOCK_ROWS, digest, hash_events, hash_rows
 
 TEXT = st.text(max_size=40)
 ROW = st.tuples(
@@ -140,16 +140,6 @@ def test_many_rows_have_no_hash_twice() -> None:
     rows = 3 * BLOCK_ROWS + 5
     low, high = hash_rows(pa.table({"x": pa.array(range(rows)), "t": [f"id-{n:012d}" for n in range(rows)]}))
     assert len(np.unique(low)) == len(np.unique(high)) == rows
-
-
-def test_slices_have_digests_of_their_own_and_empty_ones_zero() -> None:
-    table = pa.table({"x": list(range(10))})
-    low, high = hash_rows(table)
-    edges = [0, 0, 4, 4, 10, 10]
-    expected = [digest(table.slice(a, b - a)) for a, b in pairwise(edges)]
-    assert digests_by_slice(low, high, edges) == expected
-    assert expected[0] == expected[2] == expected[4] == Digest()
-    assert total(low, high) == digest(table)
 
 
 def test_equal_ids_have_equal_words_whatever_else_their_rows_hold() -> None:

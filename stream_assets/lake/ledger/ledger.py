@@ -149,11 +149,6 @@ class Ledger:
         )
         return (row["revision"], row["seq"]) if row else (0, 0)
 
-    def last_code(self, table: str) -> str | None:
-        """Return the code that made the newest publication of a consumer's table; None before the first one."""
-        newest = self.newest(table)
-        return newest.code if newest else None
-
     def newest(self, table: str, *, with_rows: bool = False) -> Current | None:
         """Return the partition of `table` that was published last, if asked of those with rows; None without one.
 
