@@ -60,48 +60,57 @@ def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def read_receipt(path: Path) -> Receipt:
-    """Return the receipt in a file's footer.
+    """Return the receipt in a file's footer; raises as `receipt_of` and `read_footer` do."""
+    return receipt_of(read_footer(path), path)
+
+
+def read_footer(path: Path) -> pq.FileMetaData:
+    """Return a file's footer.
 
     Raises:
-        LakeError: terminal; the file is no Parquet file, or has no receipt.
+        FileNotFoundError: it was replaced.
+        LakeError: terminal; the file is no Parquet file.
     """
     try:
-        metadata: dict[bytes, bytes] = pq.read_metadata(path).metadata or {}
+        return pq.read_metadata(path)
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise LakeError(f"{path} is no whole Parquet file ({error}): run `stream-assets verify`") from error
+
+
+def receipt_of(footer: pq.FileMetaData, path: Path) -> Receipt:
+    """Return the receipt in the footer of `path`.
+
+    Raises:
+        LakeError: terminal; it has none.
+    """
+    metadata: dict[bytes, bytes] = footer.metadata or {}
     if RECEIPT not in metadata:
         raise LakeError(f"{path} has no receipt: it was not published by stream_assets. Move it out of the lake")
     return Receipt.from_json(metadata[RECEIPT])
 
 
-def columns_of(path: Path) -> Columns:
-    """Return the columns of a file that have a value, from its footer alone.
-
-    Raises:
-        FileNotFoundError: it was replaced.
-    """
-    with pq.ParquetFile(path) as file:
-        metadata, schema = file.metadata, file.schema_arrow
+def columns_of(footer: pq.FileMetaData) -> Columns:
+    """Return the columns of a file that have a value, as its footer says."""
     columns = Columns()
+    if not footer.num_rows:
+        return columns
+    schema: pa.Schema = footer.schema.to_arrow_schema()
+    stats: dict[str, list[Any]] = {name: [] for name in schema.names}
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            name = chunk.path_in_schema
+            while name not in stats:  # a name may have dots of its own
+                name = name.rpartition(".")[0]
+            stats[name].append(chunk.statistics)
     for f in schema:
-        stats: list[Any] = [
-            chunk.statistics
-            for chunk in (
-                g.column(n)
-                for g in map(metadata.row_group, range(metadata.num_row_groups))
-                for n in range(g.num_columns)
-            )
-            if chunk.path_in_schema.split(".", 1)[0] == f.name
-        ]
+        said = stats[f.name]
         # What says nothing of its nulls, such as a list, counts as having values.
-        if (
-            metadata.num_rows
-            and not pa.types.is_null(f.type)
-            and not all(s is not None and s.has_null_count and not s.num_values for s in stats)
+        if not pa.types.is_null(f.type) and not all(
+            s is not None and s.has_null_count and not s.num_values for s in said
         ):
-            ends = [end for s in stats if s is not None and s.has_min_max for end in (s.min, s.max)]
+            ends = [end for s in said if s is not None and s.has_min_max for end in (s.min, s.max)]
             is_large = pa.types.is_integer(f.type) and any(abs(end) > EXACT for end in ends)
             columns = columns.plus(Columns({f.name: f.type}, frozenset([f.name] if is_large else [])))
     return columns

@@ -18,13 +18,14 @@ from stream_assets.core.declaration import DAILY_SUFFIX
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import Calendar, Grain
-from stream_assets.errors import DeclarationError, LakeError
+from stream_assets.errors import DeclarationError, LakeError, SourceError
+from stream_assets.events.columns import Columns
 from stream_assets.lake.disk import lake_errors, sync_folder
 from stream_assets.lake.founding import write_marker
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import FORMAT, Ledger, is_other_place, place
 from stream_assets.lake.ledger.alone import alone, put_in_place
-from stream_assets.lake.parquet import read_receipt
+from stream_assets.lake.parquet import columns_of, read_footer, receipt_of
 
 READERS = min(16, (os.cpu_count() or 1) * 4)
 """Footers are read by so many threads: most of the time of each is spent waiting, or outside of Python."""
@@ -40,12 +41,14 @@ class Rebuilt:
         partitions: by table.
         broken: files that are no whole partition, each with what is wrong; they lie where they lay.
         kept: where the ledger before is kept; None where there was none.
+        columns: by stream, those that have a value in its partitions; None where they do not fit together.
     """
 
     partitions: Counter[str] = field(default_factory=Counter[str])
     rows: int = 0
     broken: list[tuple[Path, str]] = field(default_factory=list[tuple[Path, str]])
     kept: Path | None = None
+    columns: dict[str, Columns | None] = field(default_factory=dict[str, Columns | None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def rebuild(
         ledger.database.create()
         with ledger.transaction():
             ledger.change_meta(meta)
-            _record(ledger, layout, found, "rebuilt")
+            _record(ledger, layout, found, rebuilt.columns, "rebuilt")
         ledger.database.close()
         sync_folder(layout.root)
         rebuilt.kept = put_in_place(draft, layout.ledger, now)
@@ -110,7 +113,7 @@ def adopt_all(layout: Layout, ledger: Ledger) -> Rebuilt:
     adopted = Rebuilt()
     found = list(_receipts(layout, list(_folders(layout, ledger.revisions())), adopted, lambda: None))
     with ledger.transaction():
-        _record(ledger, layout, found, "adopted")
+        _record(ledger, layout, found, adopted.columns, "adopted")
         for receipt, *_ in found:
             # What failed there has been made since.
             ledger.work.clear_failures(receipt.table, receipt.span)
@@ -156,7 +159,7 @@ def _receipts(
 ) -> Iterator[tuple[Receipt, Grain, Path]]:
     """Yield the newest whole part of each folder."""
 
-    def newest(folder: _Folder) -> tuple[Receipt | None, Path, list[tuple[Path, str]]]:
+    def newest(folder: _Folder) -> tuple[tuple[Receipt, Columns] | None, Path, list[tuple[Path, str]]]:
         broken: list[tuple[Path, str]] = []
         for name in folder.parts:
             path = folder.path / name
@@ -167,17 +170,21 @@ def _receipts(
         return None, folder.path, broken
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="rebuild") as pool:
-        for folder, (receipt, path, broken) in zip(folders, pool.map(newest, folders), strict=True):
+        for folder, (whole, path, broken) in zip(folders, pool.map(newest, folders), strict=True):
             rebuilt.broken += broken
-            if receipt:
+            if whole:
+                receipt, columns = whole
+                stream = receipt.table.removesuffix(DAILY_SUFFIX)
+                rebuilt.columns[stream] = _together(rebuilt.columns.get(stream, Columns()), columns)
                 rebuilt.partitions[receipt.table] += 1
                 rebuilt.rows += receipt.rows
                 yield receipt, folder.grain, path
             step()
 
 
-def _whole(layout: Layout, folder: _Folder, path: Path) -> Receipt:
-    receipt = read_receipt(path)
+def _whole(layout: Layout, folder: _Folder, path: Path) -> tuple[Receipt, Columns]:
+    footer = read_footer(path)
+    receipt = receipt_of(footer, path)
     expected = layout.partition(receipt.table, folder.grain, receipt.span) / layout.part(
         receipt.revision, receipt.digest
     )
@@ -185,10 +192,25 @@ def _whole(layout: Layout, folder: _Folder, path: Path) -> Receipt:
         raise LakeError(
             f"{path} says of itself that it is {receipt.table} {receipt.span}, revision {receipt.revision}: move it out of the lake"
         )
-    return receipt
+    # A consumer's columns are its own affair.
+    return receipt, Columns() if receipt.inputs else columns_of(footer)
 
 
-def _record(ledger: Ledger, layout: Layout, found: list[tuple[Receipt, Grain, Path]], kind: str) -> None:
+def _together(known: Columns | None, found: Columns | None) -> Columns | None:
+    """Return the columns of both; None where they do not fit together: nothing is known then, and the next read says why."""
+    try:
+        return known.plus(found) if known and found else None
+    except SourceError:
+        return None
+
+
+def _record(
+    ledger: Ledger,
+    layout: Layout,
+    found: list[tuple[Receipt, Grain, Path]],
+    columns: Mapping[str, Columns | None],
+    kind: str,
+) -> None:
     """Write what the receipts say, oldest publication first."""
     ledger.start_above(max((r.inputs_seq for r, *_ in found), default=0))
     for receipt, _, path in sorted(found, key=lambda f: (f[0].committed_at, f[0].table, f[0].span.start)):
@@ -198,12 +220,18 @@ def _record(ledger: Ledger, layout: Layout, found: list[tuple[Receipt, Grain, Pa
         every = list(of_table)
         receipts = [receipt for receipt, *_ in every]
         newest = max(receipts, key=lambda r: r.committed_at)
-        is_stream = not newest.inputs
+        stream = None if newest.inputs else table.removesuffix(DAILY_SUFFIX)
         if table not in tables:
             days = sum(grain == "day" for _, grain, _ in every)
             grain: Grain = "day" if 2 * days > len(every) else "5 min"
-            ledger.register(table, grain, table.removesuffix(DAILY_SUFFIX) if is_stream else None)
+            ledger.register(table, grain, stream)
         ledger.cover(table, [r.span for r in receipts], Intervals.union_of(s for r in receipts for s in r.covered))
-        if not is_stream and table not in consumers:
+        if stream:
+            text = ledger.sources.columns(stream)
+            # What a ledger of before does not know, these parts alone do not say.
+            known = Columns.from_text(text) if text else None if tables else Columns()
+            together = _together(known, columns[stream])
+            ledger.sources.know_columns(stream, together.to_text() if together else None)
+        elif table not in consumers:
             first = min(r.committed_at for r in receipts)
             ledger.sources.meet(table, newest.code, code_stated=False, seq=0, now=first)

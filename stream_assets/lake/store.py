@@ -150,8 +150,8 @@ class Lake(Foundation):
         """
         columns = Columns()
         with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-            for _, found in pool.map(partial(self._reader.with_file, use=columns_of), partitions):
-                columns = columns.plus(found)
+            for _, footer in pool.map(partial(self._reader.with_file, use=pq.read_metadata), partitions):
+                columns = columns.plus(columns_of(footer))
         return columns
 
     @staticmethod

@@ -205,10 +205,13 @@ def test_what_a_window_holds_does_not_depend_on_what_was_read_with_it(world, lan
 
 def test_columns_are_learnt_anew_from_the_files(living, landing):
     w = living()
-    landing.write("00:05", {"amount": 2**60, "basket": {"n": 1}, "tags": ["a"], "nothing": None})
+    landing.write(
+        "00:05", {"amount": 2**60, "basket": {"n": 1}, "tags": ["a"], "nothing": None, "a.b": 1, "c.d": {"e": 1}}
+    )
     filled(w, "00:12")
     before = w.pipeline.site.columns("events", TimeWindow(START, START))
     assert before.large == {"amount"}
+    assert before.kinds.keys() >= {"basket", "tags", "a.b", "c.d"}
     w.pipeline.forget_columns("events")
     assert w.pipeline.site.columns("events", TimeWindow(START, START)) == before
     assert Columns.from_text(before.to_text()) == before

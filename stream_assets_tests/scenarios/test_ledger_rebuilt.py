@@ -18,6 +18,7 @@ from stream_assets.errors import LakeError
 from stream_assets.lake.custody import Restored, backup, damage, restore
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.rebuild import Rebuilt, rebuild
+from stream_assets.lake.store import Lake
 from stream_assets.pipeline.recognise import WHY, recognise
 from stream_assets.pipeline.verify import verify
 from stream_assets_tests.lake.processes import ended, start
@@ -174,6 +175,15 @@ def test_consumers_are_known_since_their_oldest_receipt(lived):
     assert w.pipeline.lake.ledger.sources.consumers()["dashboard"].first_seen == oldest
     assert w.standing("dashboard").complete_through == standing.complete_through
     assert w.standing("dashboard").holes == standing.holes
+
+
+def test_the_columns_of_streams_are_known_again_and_no_file_is_looked_at_for_them(lived, monkeypatch):
+    w, nothing = lived, TimeWindow(lived.pipeline.lake.start, lived.pipeline.lake.start)
+    before = w.pipeline.site.columns("events", nothing)
+    assert before.kinds.keys() >= {"event_id", "event_time", "country", "amount"}
+    rebuilt(w)
+    monkeypatch.setattr(Lake, "columns_of", lambda *_: pytest.fail("files were looked at"))
+    assert w.pipeline.site.columns("events", nothing) == before
 
 
 def test_cursors_and_sequences_start_afresh_and_a_late_event_that_was_waiting_is_found_again(lived):
