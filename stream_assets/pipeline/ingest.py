@@ -93,8 +93,7 @@ class Ingest:
         known = self._known(self._stream.name, span)
         with Read(self._site, self._stream, span, is_live=self._running.is_planned) as read:
             self._learning.begin(read.known)
-            for content in read.windows():
-                self._learning.rejected(content)
+            for content in self._learning.noting(read.windows()):
                 current = known.get(content.window.start)
                 if publisher.holds(self._stream.name, content.window):
                     continue
@@ -222,7 +221,7 @@ class Ingest:
         known = self._known(self._stream.daily, span)
         with Read(self._site, self._stream, span) as read:
             self._learning.begin(read.known)
-            contents = read.windows()
+            contents = self._learning.noting(read.windows())
             for day in self._site.lake.calendar.days(span):
                 count = day.duration // GRID
                 in_day = (next(contents) for _ in range(count))
@@ -285,8 +284,6 @@ class Ingest:
                     if there and not is_arrival_known:
                         summary.lateness += came_when_read(self._site, self._stream, content)
                 copy = own.get(content.window.start)
-                if content.is_fresh:
-                    self._learning.rejected(content)
                 if content.is_fresh and copy and not self._is_equal(copy, content):
                     self._stage_window(publisher, content, copy, schema, read_at)
                 summary.add(content, now)
@@ -371,7 +368,7 @@ class Ingest:
             self._learning.begin(reads[0].known)
             schema = self._site.lake.unified([self._site.lake.schema_of([known]), *(read.schema for read in reads)])
             again = (content for read in reads for content in read.windows() if spans.covers(content.window))
-            mixed = self._mixed(known, again)
+            mixed = self._mixed(known, self._learning.noting(again))
             return self._stage_day(publisher, day, schema, mixed, known, self._looked_at, spans, is_along=is_along)
 
     def _mixed(self, day: Current, again: Iterator[WindowContent]) -> Iterator[WindowContent]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from stream_assets.core.declaration import StreamSpec
@@ -80,9 +80,11 @@ class Learning:
         if any(published.clip(calendar.day(day)) for day in changed):
             raise Conflict(f"{self._stream.name}: rejected rows were released meanwhile: it is read again")
 
-    def rejected(self, content: WindowContent) -> None:
-        """Note where the rejected rows of a window are that was read just now."""
-        self._rejected_in[content.window] = content.rejected_in
+    def noting(self, contents: Iterable[WindowContent]) -> Iterator[WindowContent]:
+        """Yield windows that were read just now, noting where their rejected rows are."""
+        for content in contents:
+            self._rejected_in[content.window] = content.rejected_in
+            yield content
 
     def keep_rejected(self, receipt: Receipt) -> None:
         """Drop the rejected rows that were kept before of a partition: it is published, with those noted.

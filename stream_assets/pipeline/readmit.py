@@ -108,9 +108,6 @@ class _Columns(Learning):
         super().record(published)
         self._together()
 
-    def rejected(self, content: WindowContent) -> None:
-        """What is left of the rejected rows is written by who has looked at them."""
-
 
 class _Released:
     """What was released of a span, as it is to be published there, and what is to go."""
