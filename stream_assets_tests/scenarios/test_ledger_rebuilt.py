@@ -15,6 +15,7 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import LakeError
+from stream_assets.events.columns import Columns
 from stream_assets.lake.custody import Restored, backup, damage, restore
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.rebuild import Rebuilt, rebuild
@@ -329,6 +330,21 @@ def test_a_backup_put_back_has_at_once_what_was_published_since(lived, template)
     w.run()
     assert files(w) == lay
     assert_whole(w)
+
+
+@pytest.mark.parametrize("are_known", [True, False])
+def test_a_backup_put_back_knows_the_columns_of_what_was_published_since_if_it_knew_any(lived, tmp_path, are_known):
+    w, nothing = lived, TimeWindow(lived.pipeline.lake.start, lived.pipeline.lake.start)
+    everything, sources = w.pipeline.site.columns("events", nothing), w.pipeline.lake.ledger.sources
+    fewer = {n: kind for n, kind in everything.kinds.items() if n != "amount"}
+    sources.know_columns("events", Columns(fewer).to_text() if are_known else None)
+    backup(w.pipeline.lake.layout, tmp_path / "then.sqlite")
+    w.live("2026-03-11 01:31")
+    w.pipeline.lake.ledger.database.close()
+    restore(w.folder, tmp_path / "then.sqlite", w.now)
+    w.define(*ALL)
+    assert (w.pipeline.lake.ledger.sources.columns("events") is not None) == are_known
+    assert w.pipeline.site.columns("events", nothing).kinds == everything.kinds
 
 
 def test_before_consumers_are_recognised_a_backup_put_back_makes_them_again_and_they_come_out_equal(lived, template):
