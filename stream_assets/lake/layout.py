@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from stream_assets.core.digest import Digest
-from stream_assets.core.window import Calendar, Grain, TimeWindow
-from stream_assets.errors import LakeError
+from stream_assets.core.window import GRID, Calendar, Grain, TimeWindow
+from stream_assets.errors import LakeError, StreamAssetsError
 
 _PART = re.compile(r"part-r(\d+)-[0-9a-f]{8}\.parquet")
 
@@ -53,6 +54,10 @@ class Layout:
         """Folder of all released events of `stream`."""
         return self.root / "_released" / stream
 
+    def table(self, name: str) -> Path:
+        """Folder of all partitions of a table."""
+        return self.root / name
+
     def partition(self, table: str, grain: Grain, span: TimeWindow) -> Path:
         """Folder of one partition; it holds one file."""
         return self.root / self._folder(table, grain, span)
@@ -63,6 +68,19 @@ class Layout:
         day = Path(table) / f"day={self.calendar.day_of(span.start)}"
         return day if grain == "day" else day / f"window_start={span.start:%Y%m%dT%H%MZ}"
 
+    def span_of(self, folder: Path, grain: Grain) -> TimeWindow | None:
+        """Return the partition of `grain` whose folder is spelled just so; None for every other folder."""
+        try:
+            if grain == "day":
+                span = self.calendar.day(date.fromisoformat(folder.name.removeprefix("day=")))
+            else:
+                start = datetime.strptime(folder.name, "window_start=%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+                span = TimeWindow(start, start + GRID)
+            table, *_ = folder.relative_to(self.root).parts
+            return span if span.is_on_grid and self.partition(table, grain, span) == folder else None
+        except (ValueError, OverflowError, StreamAssetsError):
+            return None
+
     def keys(self, grain: Grain, span: TimeWindow) -> dict[str, str]:
         """Return the reserved columns of a partition as its path spells them."""
         keys = {"day": f"{self.calendar.day_of(span.start)}"}
@@ -72,6 +90,11 @@ class Layout:
     def part(revision: int, digest: Digest) -> str:
         """Name of a partition's file: never used twice for one partition."""
         return f"part-r{revision}-{digest.short}.parquet"
+
+    @staticmethod
+    def is_for_readers(name: str) -> bool:
+        """Whether a reader that lists folders may take a file of that name: by its suffix, or because it is not hidden."""
+        return name.lower().endswith(".parquet") or not name.startswith((".", "_"))
 
     @staticmethod
     def revision_of(name: str) -> int | None:

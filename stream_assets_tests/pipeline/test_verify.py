@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,6 +200,82 @@ def test_a_file_that_nobody_published_is_named(pipeline: Pipeline) -> None:
     stranger.write_bytes(b"")
     (found,) = differences(pipeline, "report")
     assert (found.check, str(found.mend)) == ("layout", f"move {stranger} out of the lake")
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        ("events_daily", "x.parquet"),
+        ("events_daily", "day=2026-03-09 (copy)"),
+        ("events_daily", "day=2026-03-09.bak"),
+        ("events_daily", "day=2026-3-9"),
+        ("events_daily", "day=2027-01-01/X.PARQUET"),
+        ("events_daily", "day=2020-01-01/part-r1-00000000.parquet"),
+        ("events_daily", "day=2026-03-09/again"),
+        ("events_daily", "day=2026-03-09/.hidden.parquet"),
+        ("report", "old"),
+        ("events", "day=2026-03-10/x.parquet"),
+        ("events", "day=2026-03-10/window_start=20260310T0000Z (copy)"),
+        ("events", "day=2026-03-10/window_start=20260310T0001Z"),
+        ("events", "day=2026-03-10/window_start=20260309T2355Z"),
+        ("events", "day=2026-03-10/window_start=20260310T1200Z/x.parquet"),
+        ("events", "day=2026-03-10.bak"),
+    ],
+)
+def test_what_a_globbing_reader_would_count_and_the_ledger_does_not_name_is_a_difference(
+    pipeline: Pipeline, table: str, place: str
+) -> None:
+    stray = pipeline.lake.layout.table(table) / place
+    file = stray if stray.suffix.lower() == ".parquet" else stray / "deep" / "part-r1-00000000.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(file_of(pipeline, table).read_bytes())
+    found = verify(pipeline.site, [table], EVERYTHING)
+    assert [(d.check, str(d.mend)) for d in found.differences] == [("layout", f"move {stray} out of the lake")]
+    assert found.differences[0].said.startswith(f"{table}/{place}")
+    assert not found.is_good
+    shutil.move(stray, pipeline.lake.layout.root.parent)
+    assert differences(pipeline, table) == []
+
+
+def test_a_copied_folder_is_one_difference_with_the_count_of_its_files(pipeline: Pipeline) -> None:
+    folder = pipeline.lake.layout.table("events") / "day=2026-03-10"
+    shutil.copytree(folder, folder.with_name("day=2026-03-10 (copy)"))
+    (found,) = differences(pipeline, "events")
+    assert found.said.startswith("events/day=2026-03-10 (copy) (8 files) is not in the ledger")
+
+
+def test_a_link_to_a_folder_of_the_table_is_a_difference_and_a_circle_ends(pipeline: Pipeline) -> None:
+    folder = pipeline.lake.layout.table("events")
+    (folder / "day=2026-03-10" / "circle").symlink_to(folder)
+    (found,) = differences(pipeline, "events")
+    assert str(found.mend) == f"move {folder / 'day=2026-03-10' / 'circle'} out of the lake"
+
+
+def test_a_partition_that_lies_behind_a_link_is_in_its_place(pipeline: Pipeline, tmp_path: Path) -> None:
+    folder = file_of(pipeline, "events_daily").parent
+    shutil.move(folder, tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert differences(pipeline, "events_daily") == []
+
+
+def test_hidden_files_that_no_reader_takes_are_no_difference(pipeline: Pipeline) -> None:
+    for name in (".DS_Store", "_SUCCESS"):
+        (pipeline.lake.layout.table("events_daily") / name).touch()
+    assert differences(pipeline, "events_daily") == []
+
+
+def test_a_range_names_what_lies_inside_it_or_where_nothing_can_lie(pipeline: Pipeline) -> None:
+    events = pipeline.lake.layout.table("events")
+    inside, outside, nowhere = (
+        events / "day=2026-03-10" / name / "x.parquet"
+        for name in ("window_start=20260310T0000Z", "window_start=20260310T0005Z", "window_start=copy")
+    )
+    another = events / "day=2026-03-09" / "x.parquet"
+    for stray in (inside, outside, nowhere, another):
+        stray.parent.mkdir(exist_ok=True)
+        stray.touch()
+    found = verify(pipeline.site, ["events"], TimeWindow(TODAY, TODAY + GRID)).differences
+    assert {str(d.mend) for d in found} == {f"move {s} out of the lake" for s in (inside, nowhere.parent)}
 
 
 def test_a_table_that_nobody_declares_any_more_is_checked_against_the_ledger(pipeline: Pipeline) -> None:

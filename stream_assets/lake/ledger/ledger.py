@@ -133,6 +133,10 @@ class Ledger:
         )
         return [current_of(row) for row in rows]
 
+    def files(self, table: str) -> frozenset[str]:
+        """Return the files of all present partitions of `table`, relative to the lake's folder."""
+        return frozenset(row["file"] for row in self.database.rows("select file from current where tbl = ?", (table,)))
+
     def revision(self, table: str, span: TimeWindow) -> int:
         """Return the revision of one partition, 0 where there is none."""
         return self.revision_and_seq(table, span)[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 
 from stream_assets.core.declaration import Table
@@ -14,7 +12,8 @@ from stream_assets.events.hashing import digest
 from stream_assets.events.schema import ARRIVAL_TIME
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import read_receipt
-from stream_assets.pipeline.verify.difference import Findings, Mend
+from stream_assets.pipeline.verify.difference import Findings
+from stream_assets.pipeline.verify.strays import Strays
 
 
 class Partitions:
@@ -40,8 +39,7 @@ class Partitions:
                 self._found.add("receipt", self._name, current.span, said, mend)
             if self._table and self._table.is_days_of_stream:
                 self._copies(current)
-        for day in self._lake.calendar.days(self._found.span):
-            self._strangers(day)
+        Strays(self._found, self._name, self._grain).find()
         counted = self._lake.ledger.coverage(self._name).clip(self._found.span)
         receipts = Intervals.union_of(covered).clip(self._found.span)
         for span in counted - receipts:
@@ -93,31 +91,3 @@ class Partitions:
                 said = f"the day {self._lake.calendar.key(day.span, 'day')} and the copy of this window differ; readers get the day's"
                 mend = self._found.make(stream.name, "5 min", copy.span)
                 self._found.add("day", stream.name, copy.span, said, mend, is_known=waiting.covers(copy.span))
-
-    def _strangers(self, day: TimeWindow) -> None:
-        """Find files in the table's folders that the ledger does not know."""
-        layout, ledger = self._lake.layout, self._lake.ledger
-
-        def strangers() -> list[Path]:
-            there = [p for p in layout.partition(self._name, "day", day).rglob("*") if not p.is_dir()]
-            known = {layout.root / c.file for c in ledger.current(self._name, day)} if there else set[Path]()
-            return sorted(p for p in there if p not in known)
-
-        if not strangers():
-            return
-        with ledger.transaction():  # a publication that was under way is done now
-            found = strangers()
-        for path in found:
-            said = f"{path.relative_to(layout.root)} is not in the ledger, but readers that list folders count it"
-            partition = self._partition_of(path, day)
-            apart = Mend("by hand", f"move {path} out of the lake")
-            mend = self._found.remake(self._name, self._grain, partition) if partition else apart
-            self._found.add("layout", self._name, partition or day, said, mend)
-
-    def _partition_of(self, path: Path, day: TimeWindow) -> TimeWindow | None:
-        """Return the partition of which a file could be a part that a crash has left; None for any other file."""
-        layout = self._lake.layout
-        if layout.revision_of(path.name) is None:
-            return None
-        every = self._lake.calendar.partitions(day, self._grain)
-        return next((p for p in every if layout.partition(self._name, self._grain, p) == path.parent), None)
