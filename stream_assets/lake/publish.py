@@ -307,6 +307,25 @@ class Publisher:
                     move_new(target, staged.folder)
 
 
+def newer(layout: Layout, ledger: Ledger, table: str, grain: Grain, span: TimeWindow) -> tuple[Receipt, Path] | None:
+    """Return the file on disk that is newer than the ledger's record, with its receipt; None without one.
+
+    Raises:
+        LakeError: terminal; the newer file is not whole, or is not of this partition.
+    """
+    folder = layout.partition(table, grain, span)
+    revision, name = _newest(layout, folder)
+    if revision <= ledger.revision(table, span):
+        return None
+    receipt = read_receipt(folder / name)
+    if (receipt.table, receipt.span.start, receipt.revision) != (table, span.start, revision):
+        raise LakeError(
+            f"{folder / name} says of itself that it is {receipt.table} {receipt.span}, revision {receipt.revision}: "
+            "move it out of the lake"
+        )
+    return receipt, folder / name
+
+
 def adopt_newer(layout: Layout, ledger: Ledger, table: str, grain: Grain, span: TimeWindow) -> Receipt | None:
     """Roll the ledger forward to a whole file on disk that is newer than its record (a crash before the commit).
 
@@ -316,21 +335,15 @@ def adopt_newer(layout: Layout, ledger: Ledger, table: str, grain: Grain, span: 
     Raises:
         LakeError: terminal; the newer file is not whole, or is not of this partition.
     """
-    folder = layout.partition(table, grain, span)
-    if _newest(layout, folder)[0] <= ledger.revision(table, span):
+    if _newest(layout, layout.partition(table, grain, span))[0] <= ledger.revision(table, span):
         return None
     # A writer between its exchange and its commit holds the lock: only inside of it is what is seen the last word.
     with ledger.transaction():
-        revision, name = _newest(layout, folder)
-        if revision <= ledger.revision(table, span):
+        found = newer(layout, ledger, table, grain, span)
+        if found is None:
             return None
-        receipt = read_receipt(folder / name)
-        if (receipt.table, receipt.span.start, receipt.revision) != (table, span.start, revision):
-            raise LakeError(
-                f"{folder / name} says of itself that it is {receipt.table} {receipt.span}, revision {receipt.revision}: "
-                "move it out of the lake"
-            )
-        ledger.record(receipt, str((folder / name).relative_to(layout.root)), receipt.covered, kind="adopted")
+        receipt, path = found
+        ledger.record(receipt, str(path.relative_to(layout.root)), receipt.covered, kind="adopted")
         ledger.cover(table, [receipt.span], receipt.covered)
         if receipt.inputs_seq:
             # Whoever told of changed inputs meanwhile did not see it.

@@ -25,7 +25,7 @@ from stream_assets.lake.disk import hold, lake_errors
 from stream_assets.lake.founding import Foundation
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import columns_of, fit, read_receipt, unified
-from stream_assets.lake.publish import Publisher, adopt_newer
+from stream_assets.lake.publish import Publisher, adopt_newer, newer
 from stream_assets.lake.read import FILES_AT_ONCE, LakeFile, Reader
 from stream_assets.lake.rejected import Rejected
 from stream_assets.lake.released import Released
@@ -59,6 +59,14 @@ class Lake(Foundation):
         """Adopt what a crash left on disk for one partition; whether there was something."""
         with lake_errors(self.layout.root):
             return adopt_newer(self.layout, self.ledger, table, grain, span) is not None
+
+    def can_publish(self, table: str, grain: Grain, span: TimeWindow) -> bool:
+        """Whether no file lies in a partition's folder that pretends to be newer than it: nobody can publish over one."""
+        try:
+            newer(self.layout, self.ledger, table, grain, span)
+        except (LakeError, OSError):
+            return False
+        return True
 
     # Reading.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -168,6 +169,18 @@ def test_a_newer_file_beside_the_known_one_is_adopted(pipeline: Pipeline) -> Non
     assert any("adopted" in m.said for m in mended(pipeline))
     assert [f.name for f in folder.iterdir()] == [Path(current(pipeline, "counts", FIRST).file).name]
     assert current(pipeline, "counts", FIRST).revision == 3
+    assert_clean(pipeline)
+
+
+def test_a_copy_that_pretends_to_be_newer_is_for_people_from_the_first_advice_on(pipeline: Pipeline) -> None:
+    real = path(pipeline, "events_daily")
+    copy = real.with_name(real.name.replace("part-r1-", "part-r9-"))
+    shutil.copy(real, copy)
+    for _ in range(2):
+        found = verify(pipeline.site, ["events_daily"], EVERYTHING)
+        assert [str(d.mend) for d in found.differences] == [f"move {copy} out of the lake"]
+        assert mend(pipeline, found.differences) == []
+    copy.unlink()
     assert_clean(pipeline)
 
 

@@ -19,11 +19,12 @@ class Strays:
     def __init__(self, found: Findings, name: str, grain: Grain) -> None:
         self._found = found
         self._ledger = found.site.ledger
-        self._layout = found.site.lake.layout
+        self._lake = found.site.lake
+        self._layout = self._lake.layout
         self._name = name
         self._grain: Grain = grain
-        today = found.site.lake.calendar.day_around(found.site.clock.now())
-        self._possible = TimeWindow(min(found.site.lake.start, today.start), today.end)
+        today = self._lake.calendar.day_around(found.site.clock.now())
+        self._possible = TimeWindow(min(self._lake.start, today.start), today.end)
 
     def find(self) -> None:
         """Name each of them, a folder that is no partition's as one."""
@@ -78,9 +79,11 @@ class Strays:
     def _mend(self, stray: Path) -> Mend:
         """Return what takes a stray away: publishing again what a crash can have left, and people everything else."""
         span = self._layout.span_of(stray.parent, self._grain)
+        by_hand = Mend("by hand", f"move {stray} out of the lake")
         if self._layout.revision_of(stray.name) is None or span is None or not span.overlaps(self._possible):
-            return Mend("by hand", f"move {stray} out of the lake")
-        return self._found.remake(self._name, self._grain, span)
+            return by_hand
+        can_mend = self._lake.can_publish(self._name, self._grain, span)
+        return self._found.remake(self._name, self._grain, span) if can_mend else by_hand
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self._layout.root))
