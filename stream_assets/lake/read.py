@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
@@ -141,7 +141,7 @@ class Reader:
     ) -> tuple[pa.Schema, pa.Table]:
         """Return all columns of one file, and what is wanted of its rows."""
         current, opened = self.with_file(file.current, _open)
-        with opened:
+        with opened, _damage(self._layout.root / current.file):
             schema = opened.schema_arrow.remove_metadata()
             # One that is not asked for counts the rows of those that are not here.
             names = [n for n in schema.names if columns is None or n in columns] or schema.names[:1]
@@ -179,7 +179,7 @@ class Reader:
         newest = self._ledger.newest(table, with_rows=True) or self._ledger.newest(table)
         if newest is None:
             return None
-        return self.with_file(newest, pq.read_schema)[1].remove_metadata()
+        return self.with_file(newest, _schema)[1].remove_metadata()
 
     def empty(self, table: str, columns: Sequence[str] | None, span: TimeWindow) -> pa.Table:
         """See `Lake.empty`."""
@@ -303,9 +303,23 @@ def _only(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    try:
+    with _damage(path):
         return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
+
+
+def _schema(path: Path) -> pa.Schema:
+    with _open(path) as opened:
+        return opened.schema_arrow
+
+
+@contextmanager
+def _damage(path: Path) -> Generator[None]:
+    """Name the file in what Arrow says of its bytes."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the system's word, not Arrow's
         raise LakeError(f"{path} is no whole Parquet file ({error}): run `stream-assets verify`") from error
 
 

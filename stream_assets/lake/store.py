@@ -92,6 +92,12 @@ class Lake(Foundation):
         """
         return self._reader.files(table, span)
 
+    def lost(self, table: str, span: TimeWindow) -> list[Path]:
+        """Return the files of `table` inside `span` that are named and not there; a replaced one is not named again."""
+        gone = [f.path for f in self.files(table, span) if not f.path.exists()]
+        named = {f.path for f in self.files(table, span)} if gone else set[Path]()
+        return [path for path in gone if path in named]
+
     def read(
         self, table: str, span: TimeWindow, columns: Sequence[str] | None = None, *, keys: bool = False
     ) -> pa.Table:

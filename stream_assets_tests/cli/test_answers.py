@@ -171,6 +171,31 @@ def test_verify_agrees_after_a_run_and_names_what_is_lost(filled: Shell) -> None
     assert filled("verify", "orders", "--deep").code == 0
 
 
+@pytest.mark.parametrize(("table", "number"), [("orders", 3), ("events", 0), ("events_daily", 0)])
+def test_a_file_that_is_lost_is_named_by_sql_and_files_with_what_to_do(filled: Shell, table: str, number: int) -> None:
+    path = Path(filled("files", table).out.splitlines()[number])
+    path.unlink()
+    answer = filled("sql", f"select count(*) from {table}")
+    assert (answer.code, answer.out) == (1, "")
+    assert f"{path.relative_to(filled.lake)} is not there" in answer.err
+    assert f"un `stream-assets verify {table}" in answer.err
+    answer = filled("files", table)
+    assert answer.code == 1
+    assert answer.out.splitlines()[number] == str(path)
+    assert answer.err == f"{path} is not there: run `stream-assets verify {table}`\n"
+    answer = filled("files", table, "--json")
+    assert (answer.code, answer.facts["lost"]) == (1, [str(path)])
+
+
+def test_a_damaged_file_is_named_by_sql_with_what_to_do(filled: Shell) -> None:
+    path = Path(filled("files", "events_daily").out.splitlines()[0])
+    path.write_bytes(b"rubbish that is longer than a footer")
+    answer = filled("sql", "select count(*) from events")
+    assert (answer.code, answer.out) == (1, "")
+    assert path.name in answer.err
+    assert answer.err.endswith("run `stream-assets verify`\n")
+
+
 @pytest.fixture
 def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The micro-batch lane looks twice a day."""

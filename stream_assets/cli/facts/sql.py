@@ -24,7 +24,7 @@ def ask(pipeline: Pipeline, query: str, span: TimeWindow) -> pa.Table:
 
     Raises:
         UsageError: terminal; DuckDB does not understand the query.
-        LakeError: terminal; a table has no partition yet, or its files went on changing.
+        LakeError: terminal; a table has no partition yet, one of its files is lost or damaged, or they went on changing.
     """
     import duckdb
 
@@ -36,16 +36,18 @@ def ask(pipeline: Pipeline, query: str, span: TimeWindow) -> pa.Table:
     for attempt in range(1, TRIES + 1):
         try:
             lacking = _create_views(pipeline, connection, query, span)
-        except FileNotFoundError:
+        except (FileNotFoundError, duckdb.Error) as error:
+            _refuse_lost(pipeline, query, span, error)
+            if attempt == TRIES or not isinstance(error, FileNotFoundError | duckdb.IOException):
+                raise _unanswered(error) from error
             continue
         try:
             relation = connection.sql(query)
             return _apart(relation.to_arrow_table()) if relation is not None else _nothing()
         except duckdb.IOException as error:
+            _refuse_lost(pipeline, query, span, error)
             if attempt == TRIES:
-                raise LakeError(
-                    f"the query could not be answered ({_first(error)}): run `stream-assets verify`"
-                ) from error
+                raise _unanswered(error) from error
         except duckdb.CatalogException as error:
             named = [t for t in lacking if t in str(error)]
             if named:
@@ -64,16 +66,32 @@ def _create_views(pipeline: Pipeline, connection: duckdb.DuckDBPyConnection, que
     from stream_assets.lake.views import create_view, empty_events
 
     lacking: list[str] = []
-    words = {word.lower() for word in re.findall(r"\w+", query)}
-    for name in sorted({*pipeline.declarations.tables, *pipeline.lake.ledger.tables()}):
-        # DuckDB opens every file of a view when it is made: only those that the query names are.
-        if not words & {name, "tables", "show"}:
-            continue
+    for name in _meant(pipeline, query):
         table = pipeline.declarations.tables.get(name)
         empty = empty_events(pipeline.lake, table.stream.name) if table and table.stream else None
         if not create_view(pipeline.lake, connection, name, span, empty):
             lacking.append(name)
     return lacking
+
+
+def _meant(pipeline: Pipeline, query: str) -> list[str]:
+    """Return the tables that a query may mean: DuckDB opens every file of a view when it is made."""
+    words = {word.lower() for word in re.findall(r"\w+", query)}
+    every = sorted({*pipeline.declarations.tables, *pipeline.lake.ledger.tables()})
+    return [name for name in every if words & {name, "tables", "show"}]
+
+
+def _refuse_lost(pipeline: Pipeline, query: str, span: TimeWindow, error: Exception) -> None:
+    known = pipeline.lake.ledger.tables()
+    for table in (name for name in _meant(pipeline, query) if name in known):
+        if lost := pipeline.lake.lost(table, span):
+            more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+            said = f"{lost[0]}{more} is not there, so {table} cannot be read: run `stream-assets verify {table}`"
+            raise LakeError(said) from error
+
+
+def _unanswered(error: Exception) -> LakeError:
+    return LakeError(f"the query could not be answered ({_first(error)}): run `stream-assets verify`")
 
 
 def _apart(answer: pa.Table) -> pa.Table:
