@@ -136,6 +136,15 @@ class Reader:
                 f"table {table!r} has values in {span} that do not fit the type of their column there: {error}"
             ) from error
 
+    def damage(self, files: Iterable[LakeFile], columns: Sequence[str] | None) -> str:
+        """See `Lake.damage`."""
+        for file in files:
+            try:
+                self._rows(file, columns, None, use_threads=True)
+            except LakeError as error:
+                return str(error)
+        return ""
+
     def _rows(
         self, file: LakeFile, columns: Sequence[str] | None, grain: Grain | None, *, use_threads: bool
     ) -> tuple[pa.Schema, pa.Table]:

@@ -98,6 +98,10 @@ class Lake(Foundation):
         named = {f.path for f in self.files(table, span)} if gone else set[Path]()
         return [path for path in gone if path in named]
 
+    def damage(self, files: Iterable[LakeFile], columns: Sequence[str] | None = None) -> str:
+        """Return what is wrong with the first of `files` that cannot be read, naming it; they are all read for that."""
+        return self._reader.damage(files, columns)
+
     def read(
         self, table: str, span: TimeWindow, columns: Sequence[str] | None = None, *, keys: bool = False
     ) -> pa.Table:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import duckdb
 import pyarrow as pa
 
 from stream_assets.core.declaration import Consumer, Table
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import LedgerState
+from stream_assets.core.window import TimeWindow
 from stream_assets.errors import ConsumerError, LakeError, TerminalError, TransientError
 from stream_assets.lake.ledger import Current
 from stream_assets.pipeline.compute import Compute
@@ -32,12 +35,16 @@ class Consumers:
         self._site = found.site
         self._table = table
         self._consumer = consumer
+        self._unread: dict[str, list[TimeWindow]] = {}
 
     def compare(self) -> None:
         """Compare the partitions inside the span, as many at once as are read together."""
         there = {c.span: c for c in self._site.ledger.current(self._table.name, self._found.span)}
         for partitions in Compute(self._site, self._consumer, ledger_state(self._site)).together(list(there)):
             self._together([there[p] for p in partitions])
+        for why, spans in self._unread.items():
+            for span in Intervals.union_of(spans):
+                self._counts.differences.append(self._not_computed(span, why))
 
     @property
     def _by_hand(self) -> Mend:
@@ -49,13 +56,13 @@ class Consumers:
             self._counts.differences += self._differences(partitions)
         except (TerminalError, OSError, pa.ArrowInvalid) as error:
             if len(partitions) == 1:
-                self._counts.differences.append(self._unread(partitions[0], error))
+                self._note_unread(partitions, error)
                 return
             middle = len(partitions) // 2
             for half in (partitions[:middle], partitions[middle:]):
                 self._together(half)
         except TransientError as error:
-            self._counts.differences += [self._unread(current, error) for current in partitions]
+            self._note_unread(partitions, error)
 
     def _differences(self, partitions: Sequence[Current]) -> list[Difference]:
         state = ledger_state(self._site)
@@ -99,6 +106,10 @@ class Consumers:
         try:
             made = compute.partition(current.span, inputs, current.receipt.covered)
         except ConsumerError as error:
+            # A relation is lazy, so it is the function that meets a damaged file, and DuckDB does not name it.
+            is_lazy = isinstance(error.__cause__, duckdb.Error)
+            if is_lazy and (said := self._site.lake.damage(f for i in inputs.files.values() for f in i)):
+                raise LakeError(said) from error
             return Difference("consumer", self._table.name, current.span, str(error), self._by_hand)
         self._counts.consumer_rows += made.table.num_rows
         if (made.table.num_rows, made.digest) == (current.rows, current.digest):
@@ -118,9 +129,12 @@ class Consumers:
         mend = self._found.make(self._table.name, self._table.grain, current.span)
         return Difference("consumer", self._table.name, current.span, said, mend, ids=unequal.rows)
 
-    def _unread(self, current: Current, error: Exception) -> Difference:
-        said = f"not computed, because what it needs cannot be read: {error}"
+    def _note_unread(self, partitions: Sequence[Current], error: Exception) -> None:
+        """Gather what cannot be read by what is wrong there: one file may be what hundreds of partitions need."""
+        why = error.__cause__ if isinstance(error.__cause__, LakeError) else error
+        self._unread.setdefault(str(why), []).extend(c.span for c in partitions)
+
+    def _not_computed(self, span: TimeWindow, why: str) -> Difference:
+        said = f"not computed, because what it needs cannot be read: {why}"
         inputs = " and ".join(f"`stream-assets verify {name}`" for name in self._consumer.inputs)
-        return Difference(
-            "consumer", self._table.name, current.span, said, Mend("by hand", f"mend them first: {inputs}")
-        )
+        return Difference("consumer", self._table.name, span, said, Mend("by hand", f"mend them first: {inputs}"))

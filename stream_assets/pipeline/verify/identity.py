@@ -12,6 +12,7 @@ from stream_assets.core.declaration import Table
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
 from stream_assets.errors import LakeError
 from stream_assets.events.schema import EVENT_ID, EVENT_TIME
+from stream_assets.lake.store import Lake
 from stream_assets.pipeline.forms import connect
 from stream_assets.pipeline.verify.difference import Findings, Mend
 
@@ -38,13 +39,22 @@ def find_in_two_windows(found: Findings, table: Table, span: TimeWindow, within:
             events = lake.relation(connection, table.stream.name, span, [EVENT_ID, EVENT_TIME])
             twice = _twice(events, within) if events is not None else []
         except (LakeError, OSError, pa.ArrowException, duckdb.Error) as error:
-            said = f"ids were not compared ({type(error).__name__}: {error})"
+            # What DuckDB says of damaged bytes names no file.
+            why = "" if isinstance(error, LakeError) else _damage(lake, table.stream.name, span)
+            said = f"ids were not compared ({why or f'{type(error).__name__}: {error}'})"
             found.add("identity", table.name, within, said, _VERIFY_AGAIN)
             return
     if twice:
         said = tuple(f"{id} in {' and '.join(windows)}" for id, windows in twice[:MOST_IDS])
         many = f"{len(twice)} ids are" if len(twice) > 1 else "one id is"
         found.add("identity", table.name, within, f"{many} in more than one window", _CORRECT_SOURCE, ids=said)
+
+
+def _damage(lake: Lake, stream: str, span: TimeWindow) -> str:
+    try:
+        return lake.damage(lake.files(stream, span), [EVENT_ID, EVENT_TIME])
+    except OSError as error:
+        return str(error)
 
 
 def _twice(events: duckdb.DuckDBPyRelation, within: TimeWindow) -> list[tuple[str, list[str]]]:
