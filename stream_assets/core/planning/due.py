@@ -178,6 +178,22 @@ class Rule:
             spans.append(TimeWindow(item.span.start, end))
         return Intervals.union_of(spans) - held
 
+    def healed_from(self, table: Table, window: TimeWindow) -> datetime:
+        """Return from when on a run takes in what is reopened in `window`: now, or once a boundary or a wait has passed."""
+        ahead = self.horizon(table)
+        settling = self.declarations.settling(table.stream.name if table.stream else table.name)
+        found = [self.now]
+        for item in (r for r in self.reopened(table) if r.span.overlaps(window) and r.since <= self.now):
+            found.append(item.not_before)
+            rides = not table.is_days_of_stream and window.end > ahead.open_from
+            if rides and ahead.by and item.since >= ahead.upto + settling:
+                next_ones = (
+                    c.next_boundary(item.since - settling, self.calendar) + (DAY_MARGIN if c.is_batch else timedelta(0))
+                    for c in ahead.by
+                )
+                found.append(min(next_ones) + settling)
+        return max(found)
+
     def in_flight(self, table: Table) -> Intervals:
         """Return the partitions of `table` that others are about to make."""
         spans = (w.span for w in self.state.in_flight if table.name in w.tables)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from stream_assets.core.window import GRID, Grain, TimeWindow
@@ -32,6 +33,13 @@ class Mend:
 
 
 RUN = Mend("run", "stream-assets run")
+
+
+def run_from(instant: datetime) -> Mend:
+    """Return the run that mends what no earlier one takes in."""
+    return Mend("run", f"{RUN}, from {instant:%Y-%m-%d %H:%M:%S}Z on")
+
+
 MEND_LEDGER = Mend("by hand", "stop what writes into the lake, then `stream-assets ledger rebuild`")
 MEND_SOURCE = Mend("by hand", "mend the source, and verify again")
 

@@ -8,15 +8,16 @@ import pyarrow as pa
 
 from stream_assets.core.declaration import StreamSpec, Table
 from stream_assets.core.intervals import Intervals
+from stream_assets.core.planning import Rule
 from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import LakeError, SourceError, SourceUnavailable
 from stream_assets.events.hashing import digest, hash_rows
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
-from stream_assets.pipeline.observe import observe
+from stream_assets.pipeline.observe import ledger_state, observe
 from stream_assets.pipeline.reading import Read
-from stream_assets.pipeline.verify.difference import MEND_SOURCE, RUN, Difference, Findings
+from stream_assets.pipeline.verify.difference import MEND_SOURCE, RUN, Difference, Findings, Mend, run_from
 from stream_assets.pipeline.verify.gaps import compare_gaps
 from stream_assets.pipeline.verify.identity import find_in_two_windows
 from stream_assets.pipeline.verify.values import Unequal
@@ -124,8 +125,15 @@ class Events:
         is_known = waiting.covers(theirs.window) and not stuck.clip(theirs.window)
         unequal = differing_ids(theirs.table, kept)
         said = f"{theirs.table.num_rows:,} events in the source, {kept.num_rows:,} in the lake: {unequal.counts}"
-        mend = RUN if is_known else self._found.make(self._table.name, self._table.grain, theirs.window)
+        made_again = self._found.make(self._table.name, self._table.grain, theirs.window)
+        mend = self._run(theirs.window) if is_known else made_again
         return Difference("source", self._table.name, theirs.window, said, mend, is_known, unequal.rows)
+
+    def _run(self, window: TimeWindow) -> Mend:
+        site, now = self._site, self._site.clock.now()
+        rule = Rule(site.declarations, ledger_state(site), self._lake.calendar, now)
+        start = rule.healed_from(self._table, window)
+        return run_from(start) if start > now else RUN
 
 
 def _kind(error: Exception) -> str:
