@@ -36,13 +36,15 @@ def backup(layout: Layout, file: Path) -> None:
     Of a lake that is written meanwhile the files may be ahead of it: `restore` adopts what is newer on disk.
 
     Raises:
-        UsageError: terminal; `file` lies in the lake, where its next loss would take both.
+        UsageError: terminal; `file` lies in the lake, where its next loss would take both, or in no folder.
         LakeUnavailable: transient; the disk is full.
         LakeError: terminal; the ledger is damaged, or the folder cannot be written.
     """
     file = file.expanduser().resolve()
     if file.is_relative_to(layout.root):
         raise UsageError(f"{file} lies in the lake itself: name a file elsewhere")
+    if not file.parent.is_dir():
+        raise UsageError(f"there is no folder {file.parent} for the backup: create it, or name a file elsewhere")
     draft = file.with_name(f".{file.name}-{uuid4().hex}")
     try:
         with lake_errors(file):
@@ -97,8 +99,11 @@ def restore(root: Path, file: Path, now: datetime) -> Restored:
 
 
 def _refuse(draft: Path, file: Path, marker: Path) -> None:
+    with draft.open("rb") as copied:
+        if copied.read(16) != b"SQLite format 3\0":
+            raise LakeError(f"{file} is no ledger: choose a file that `stream-assets ledger backup` wrote")
     if found := damage(draft):
-        raise LakeError(f"{file} is no whole ledger: {found[0]}")
+        raise LakeError(f"{file} is no whole ledger: {found[0].replace(str(draft), str(file))}")
     backup = Ledger(draft)
     meta = backup.meta()
     backup.database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -251,6 +252,17 @@ def test_an_empty_folder_is_no_error_and_is_told(landing: Landing) -> None:
     assert "nothing has come yet" in landing.shell("status").out
     landing.put("1.jsonl", lines(0, 1))
     assert "nothing has come yet" not in landing.run().out
+
+
+def test_a_folder_that_is_gone_after_it_had_events_is_an_outage_and_not_empty(landing: Landing) -> None:
+    landing.put("1.jsonl", lines(0, 20))
+    assert landing.run().code == FINE
+    shutil.rmtree(landing.folder)
+    landing.shell.clock.advance(timedelta(minutes=10))
+    answer = landing.run()
+    assert "is gone, and was there before" in answer.out + answer.err
+    for said in (answer, landing.shell("status")):
+        assert "nothing has come yet" not in said.out + said.err
 
 
 @pytest.mark.parametrize(

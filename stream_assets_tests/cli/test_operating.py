@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
@@ -183,6 +184,22 @@ def test_the_ledger_is_checked_backed_up_restored_and_rebuilt(filled: Shell, tmp
     assert "Nothing was due." in filled("run").out
     filled.put_down()
     assert "partitions of events 9" in filled("ledger", "rebuild").out
+
+
+def test_a_backup_into_no_folder_and_a_restore_of_no_ledger_name_what_was_given(filled: Shell, tmp_path: Path) -> None:
+    answer = filled("ledger", "backup", str(tmp_path / "nowhere" / "x"))
+    assert answer.code == 2
+    assert f"there is no folder {tmp_path / 'nowhere'} for the backup" in answer.err
+    text, other = tmp_path / "no.txt", tmp_path / "other.sqlite"
+    text.write_text("no ledger")
+    sqlite3.connect(other).execute("create table t (a)").connection.close()
+    filled.put_down()
+    for file in (text, other):
+        answer = filled("ledger", "restore", str(file))
+        assert answer.code == 1
+        assert str(file) in answer.err
+        assert "_ledger.sqlite.restored" not in answer.err
+    assert filled.json("ledger", "check")["is_whole"]
 
 
 def test_a_backup_put_back_says_how_much_it_adopted(filled: Shell, tmp_path: Path) -> None:

@@ -50,9 +50,11 @@ def _windows(receipt: Receipt) -> list[TimeWindow]:
 
 
 def is_empty(pipeline: Pipeline, stream: StreamSpec, state: LedgerState) -> bool:
-    """Whether partitions of `stream` are sealed, none has failed, and its source has nothing that even tells columns."""
+    """Whether `stream` is sealed and never had a row, none has failed, and its source has nothing that even tells columns."""
     tables = [state.table(name) for name in (stream.name, stream.daily)]
     if any(t.failures for t in tables) or not any(t.coverage for t in tables):
+        return False
+    if any(pipeline.lake.ledger.newest(name, with_rows=True) for name in (stream.name, stream.daily)):
         return False
     try:
         return pipeline.site.sources[stream.name].schema(now=pipeline.clock.now()) is None
