@@ -44,17 +44,20 @@ class Strays:
 
     def _files(self) -> Iterator[Path]:
         """Yield what a reader could take. A link to a folder is not followed: it is named itself, and may be a circle."""
-        for above, folders, files in os.walk(self._layout.table(self._name), onerror=_raise_unless_replaced):
+        table = self._layout.table(self._name)
+        for above, folders, files in os.walk(table, onerror=_raise_unless_replaced):
             folder = Path(above)
             yield from (folder / name for name in files if self._layout.is_for_readers(name))
-            folders[:] = [name for name in folders if self._is_asked(folder / name)]
+            if folder == table:
+                folders[:] = [name for name in folders if self._is_asked(folder / name)]
             yield from (folder / name for name in folders if (folder / name).is_symlink())
 
     def _unknown(self, paths: Iterable[Path]) -> list[Path]:
         known = self._ledger.files(self._name)
         found = [path for path in paths if self._relative(path) not in known]
+        asked = [path for path in found if all(self._is_asked(place) for place in (path, *path.parents))]
         # A partition that somebody keeps elsewhere, behind a link, is in its place.
-        return [p for p in found if not p.is_symlink() or not any(k.startswith(f"{self._relative(p)}/") for k in known)]
+        return [p for p in asked if not p.is_symlink() or not any(k.startswith(f"{self._relative(p)}/") for k in known)]
 
     def _is_asked(self, folder: Path) -> bool:
         place = self._place(folder)
