@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import DeclarationError, SourceError, SourceUnavailable
+from stream_assets.events.columns import Columns
 from stream_assets.events.conform import conform
 from stream_assets.sources.files import FileEvents, delimited, jsonl, opening
 from stream_assets.sources.protocol import MemoryState
@@ -44,6 +46,13 @@ def read(source: FileEvents, window: TimeWindow = HOUR, state: MemoryState | Non
 
 def ids(source: FileEvents, window: TimeWindow = HOUR, state: MemoryState | None = None) -> list[str]:
     return [row["event_id"] for row in read(source, window, state)]
+
+
+def columns_of(source: FileEvents) -> Columns:
+    """The columns of all that is read, as a stream gets to know them."""
+    batches = source.read(HOUR, now=NOW)
+    known = (Columns.of(conform(batch, source.names, HOUR, NOW).table) for batch in batches)
+    return reduce(Columns.plus, known, Columns())
 
 
 def window_at(minute: float) -> TimeWindow:
@@ -131,6 +140,65 @@ def test_json_ids_that_are_no_exact_numbers_are_refused(tmp_path: Path) -> None:
     put(tmp_path, "1.jsonl", {**event(1), "event_id": 12345678901234567890})
     with pytest.raises(SourceError, match=r"1.jsonl: column 'event_id' has numbers"):
         read(FileEvents(str(tmp_path)))
+
+
+BIG = 2**53 + 1
+"""The first integer that a float does not hold."""
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (BIG, 1.5), (1.5, -BIG), ([BIG], [1.5]), ([1, 2.5, BIG], [None]), ({"a": BIG}, {"a": 1.5}),
+        ([{"a": [1.5]}], [{"b": "x"}, {"a": [2, BIG]}]), (2**64 + 1, 2**64 + 1),
+    ],
+)  # fmt: skip
+def test_a_json_integer_that_would_become_another_number_is_refused_by_name(
+    tmp_path: Path, first: Any, second: Any
+) -> None:
+    put(tmp_path, "1.jsonl", event(1, amount=first, n=BIG), event(2, amount=second, n=BIG), event(3, amount=None))
+    with pytest.raises(SourceError, match=r"1.jsonl: column 'amount' has .* integer -?\d+, .* cannot hold: write"):
+        read(FileEvents(str(tmp_path)))
+
+
+def test_a_json_integer_beside_lines_that_are_left_out_is_refused_too(tmp_path: Path) -> None:
+    put(tmp_path, "1.jsonl", event(1, amount=1.5), event(2, amount=BIG), "no json", event(50))
+    with pytest.raises(SourceError, match=f"column 'amount' has .* {BIG}"):
+        read(FileEvents(str(tmp_path)), window_at(0))
+
+
+def test_great_floats_and_integers_that_floats_hold_are_read(tmp_path: Path) -> None:
+    written = ["1e300", "-1e17", f"{BIG}.0", str(2**60), "9007199254740992", "null"]
+    lines = [json.dumps(event(n, amount=0, n=BIG, s=str(BIG))).replace(" 0", f" {w}") for n, w in enumerate(written)]
+    put(tmp_path, "1.jsonl", *lines)
+    rows = read(FileEvents(str(tmp_path)))
+    assert [row["amount"] for row in rows] == [json.loads(w) if w == "null" else float(w) for w in written]
+    assert {row["n"] for row in rows} == {BIG}
+    (tmp_path / "1.jsonl").unlink()
+    rows_of_csv = [f"{n},{event(n)['event_time']},{w.replace('null', '')}" for n, w in enumerate(written)]
+    put(tmp_path, "1.csv", "event_id,event_time,amount", *rows_of_csv)
+    assert [row["amount"] for row in read(FileEvents(str(tmp_path), "csv"))] == [row["amount"] for row in rows]
+
+
+@pytest.mark.parametrize("place", [0, 150])
+@pytest.mark.parametrize("block", [500, 1 << 20])
+@pytest.mark.parametrize("integer", [BIG, -BIG, 2**64 + 1])
+def test_a_csv_integer_that_would_become_another_number_is_refused_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, block: int, integer: int
+) -> None:
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", block)
+    amounts: list[Any] = [7] * 300
+    amounts[120], amounts[place] = 1.5, integer
+    lines = [f"{n},{(TEN + timedelta(seconds=n)).isoformat()},{amount}" for n, amount in enumerate(amounts)]
+    put(tmp_path, "1.csv", "event_id,event_time,amount", *lines)
+    with pytest.raises(
+        SourceError, match=r"column 'amount' .*2\*\*53|1.csv: column 'amount' .* cannot hold: say types="
+    ):
+        columns_of(FileEvents(str(tmp_path), "csv"))
+    kept = {row["event_id"]: row["amount"] for row in read(FileEvents(str(tmp_path), "csv", types="amount:text"))}
+    assert kept[str(place)] == str(integer)
+    rounded = {row["event_id"]: row["amount"] for row in read(FileEvents(str(tmp_path), "csv", types="amount:float"))}
+    assert rounded[str(place)] == float(integer)
 
 
 def test_json_keys_may_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

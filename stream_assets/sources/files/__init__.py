@@ -49,6 +49,8 @@ class FileEvents:
     first block (4 MiB) is written as one, without leading zeros, and text otherwise; a later cell that does
     not fit is an error that names it. Say `types` where files would be taken differently.
 
+    JSON lines and CSV: an integer that a float cannot hold is an error in a column with fractions, never rounded.
+
     Times are timestamps with a time zone, or ISO 8601 text with an offset; with `timezone`, also without.
 
     Attributes:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from stream_assets.errors import SourceError
+from stream_assets.sources.files.exact import refuse_rounded_cells
 from stream_assets.sources.files.kinds import KINDS, as_kind, misfit
 from stream_assets.sources.files.limits import MOST_FLAWS, Expansion, refuse_columns, refuse_doubled, too_many_flaws
 from stream_assets.sources.files.listing import Found
@@ -134,6 +135,12 @@ class Delimited:
         return Piece(pa.table(columns), flaws)
 
     def _column(self, file: Found, name: str, cells: Any, first: int) -> Any:
+        values = self._typed(file, name, cells, first)
+        if self.kinds.get(name) == "float" and name not in self.declared:
+            refuse_rounded_cells(file, name, cells, values, first)
+        return values
+
+    def _typed(self, file: Found, name: str, cells: Any, first: int) -> Any:
         kind = self.kinds.get(name)
         if kind == "text":
             return cells

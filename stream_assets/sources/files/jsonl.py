@@ -19,6 +19,7 @@ import pyarrow.json
 
 from stream_assets.errors import SourceError
 from stream_assets.events.schema import DEEPEST
+from stream_assets.sources.files.exact import refuse_rounded
 from stream_assets.sources.files.limits import LONGEST_LINE, MOST_CELLS, MOST_FLAWS, Expansion, first_doubled
 from stream_assets.sources.files.listing import Found
 from stream_assets.sources.files.opening import Bytes, IncompleteLine, opened, reading
@@ -76,7 +77,7 @@ class JsonLines:
             if not _is_deep(block):
                 table = self._table(block, times_only)
                 if table.num_rows == newlines + (not block.endswith(b"\n")) or table.num_rows == _lines(block):
-                    self._check_id(file, table)
+                    self._check(file, table, block)
                     return [Piece(table)]
         except (UnicodeDecodeError, pa.ArrowInvalid):
             pass
@@ -106,8 +107,11 @@ class JsonLines:
             raise SourceError(_why(file, str(wrong), first, last)) from wrong
         if sum(piece.table.num_rows for piece in pieces) != len(good):
             raise SourceError(f"{file.path}: lines {first} to {last} do not hold one object each: write one a line")
+        begin = 0
         for piece in pieces:
-            self._check_id(file, piece.table)
+            end = begin + piece.table.num_rows
+            self._check(file, piece.table, b"\n".join(good[begin:end]))
+            begin = end
         return pieces
 
     def _runs(
@@ -179,13 +183,14 @@ class JsonLines:
             # A line is longer than what is parsed at once.
             return _read_json(block, len(block) + 1, options)
 
-    def _check_id(self, file: Found, table: pa.Table) -> None:
+    def _check(self, file: Found, table: pa.Table, text: bytes) -> None:
         place = table.schema.get_field_index(self.id)
         if place >= 0 and pa.types.is_floating(cast("Any", table.schema.field(place).type)):
             raise SourceError(
                 f"{file.path}: column {self.id!r} has numbers with a fraction or of more than 64 bits, which "
                 "are no exact ids: write ids as text"
             )
+        refuse_rounded(file, table, text)
 
 
 def _read_json(block: bytes, at_once: int, options: pyarrow.json.ParseOptions) -> pa.Table:
