@@ -65,7 +65,7 @@ def evaluations(pipeline: "Pipeline", names: Names) -> Iterator[tuple[str, str, 
                 asset_key=names.key(standing.consumer.name), check_name=name, passed=found.passed, description=found.says,
                 metadata=found.metadata, severity=_severity(standing),
             )  # fmt: skip
-            state = f"{'passed' if found.passed else 'failed'}, complete through {standing.complete_through:%Y-%m-%dT%H:%MZ}"
+            state = f"{'passed' if found.passed else evaluation.severity.value}, complete through {standing.complete_through:%Y-%m-%dT%H:%MZ}"
             yield f"{standing.consumer.name}.{name}", state, evaluation
 
 
@@ -88,7 +88,9 @@ def _standings(pipeline: "Pipeline") -> "list[Standing]":
 
 
 def _severity(standing: "Standing") -> dg.AssetCheckSeverity:
-    return dg.AssetCheckSeverity.ERROR if standing.decision.can_be_kept else dg.AssetCheckSeverity.WARN
+    # A new project is not red before its first run had its chance.
+    is_grave = standing.decision.can_be_kept and not standing.is_awaited
+    return dg.AssetCheckSeverity.ERROR if is_grave else dg.AssetCheckSeverity.WARN
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,12 @@ class _Found:
 
 def _promise(standing: "Standing") -> _Found:
     figures: dict[str, dg.MetadataValue] = {
-        "lag_s": dg.MetadataValue.float(round(standing.lag.total_seconds(), 1)),
         "limit_s": dg.MetadataValue.float(standing.promise.limit.total_seconds()),
-        "complete_through": dg.MetadataValue.text(standing.complete_through.isoformat()),
         "arithmetic": dg.MetadataValue.text(standing.decision.explanation),
     }
+    if not standing.is_empty:
+        figures["lag_s"] = dg.MetadataValue.float(round(standing.lag.total_seconds(), 1))
+        figures["complete_through"] = dg.MetadataValue.text(standing.complete_through.isoformat())
     if standing.held_by:
         figures["held_by"] = dg.MetadataValue.text(standing.held_by)
     return _Found(standing.is_kept and standing.decision.can_be_kept, str(standing), figures)

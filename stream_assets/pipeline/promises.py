@@ -28,6 +28,9 @@ class Standing:
         holes: wanted event time before the live span that is not delivered.
         stale_code: partitions that another code made.
         failures: partitions that could not be made.
+        is_empty: whether something is wanted of it and nothing was ever delivered, so that no data can be fresh.
+        is_awaited: whether that is so, and its first run may still come in time: it was first seen no longer ago than data may be
+            old, and nothing has failed.
         paused_at: when a person paused it; its promise is suspended.
     """
 
@@ -40,19 +43,40 @@ class Standing:
     holes: Intervals
     stale_code: int
     failures: tuple[Failure, ...]
+    is_empty: bool
+    is_awaited: bool
     paused_at: datetime | None
 
     @property
     def is_kept(self) -> bool:
-        """Whether the promise is kept now, or suspended."""
-        return self.paused_at is not None or self.promise.kept(self.lag)
+        """Whether the promise is kept now, or suspended; never while nothing is there."""
+        return self.paused_at is not None or (not self.is_empty and self.promise.kept(self.lag))
+
+    @property
+    def stands(self) -> str:
+        """How the promise fares, in a few words. *Kept* is not *whole*: how many holes there are is said beside it."""
+        if self.paused_at:
+            return "paused"
+        if self.is_empty:
+            return f"{'awaited' if self.is_awaited else 'BROKEN'}, nothing is there yet"
+        return ("kept" if self.is_kept else "BROKEN") + self._beside
+
+    @property
+    def _beside(self) -> str:
+        count = len(list(self.holes))
+        holes = f", {count:,} older hole{'s' if count > 1 else ''}" if count else ""
+        return (f", held by {self.held_by}" if self.held_by else "") + holes
 
     def __str__(self) -> str:
         if self.paused_at:
             return f"paused since {self.paused_at:%Y-%m-%dT%H:%MZ}: its promise is suspended"
+        if self.is_empty:
+            return f"{self.promise}: nothing is there yet, " + (
+                "its first run is awaited" if self.is_awaited else "broken"
+            )
         verdict = "kept" if self.is_kept else f"broken by {compact(self.lag - self.promise.limit)}"
-        held = f", held by {self.held_by}" if self.held_by else ""
-        return f"{self.promise}: {verdict}; lag {compact(self.lag)}, complete through {self.complete_through:%Y-%m-%dT%H:%M:%SZ}{held}"
+        through = f"complete through {self.complete_through:%Y-%m-%dT%H:%M:%SZ}"
+        return f"{self.promise}: {verdict}; lag {compact(self.lag)}, {through}{self._beside}"
 
 
 def standings(site: Site, state: LedgerState) -> list[Standing]:
@@ -82,9 +106,12 @@ def _standing(
         default=None,
     )
     finished = end is not None and through >= end
+    promise = site.declarations.promise(consumer)
+    is_empty = bool(rule.wanted(table)) and not coverage
+    seen = state.first_seen.get(consumer.name, now)
     return Standing(
         consumer,
-        site.declarations.promise(consumer),
+        promise,
         decide(site.declarations, consumer, run_time),
         through,
         timedelta(0) if finished else now - through,
@@ -92,8 +119,17 @@ def _standing(
         before - coverage,
         site.ledger.count_other_code(consumer.name, consumer.code),
         state.table(consumer.name).failures,
+        is_empty,
+        is_empty and promise.kept(now - seen) and not _has_failed(site, state, consumer),
         known.paused_at if known else None,
     )
+
+
+def _has_failed(site: Site, state: LedgerState, consumer: Consumer) -> bool:
+    """Whether a run has tried to make it, or what it reads of streams, and could not."""
+    streams = [site.declarations.stream(s) for s in site.declarations.streams_of(consumer.name)]
+    tables = [consumer.name, *(t for s in streams for t in (s.name, s.daily))]
+    return any(state.table(t).failures for t in tables)
 
 
 def _live_span(site: Site, state: LedgerState, rule: Rule, consumer: Consumer) -> TimeWindow:

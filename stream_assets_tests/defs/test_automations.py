@@ -361,6 +361,19 @@ def test_heal_records_the_checks_with_numbers(hosted: Hosted) -> None:
     assert rows["rows_read"] == rows["written"] + rows["duplicates"] + rows["rejected"] > 0
 
 
+def test_a_new_project_is_not_red_before_its_first_run_could_have_come(hosted: Hosted, clock: SettableClock) -> None:
+    host = hosted(orders, start="2026-03-08")
+    new = host.tick("heal")
+    for name in ("promise", "holes"):
+        found = events(new)["orders", name]
+        assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    clock.advance(timedelta(minutes=7, seconds=31))
+    late = events(host.tick("heal", new.cursor))["orders", "promise"]
+    assert (late.passed, late.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert (late.description or "").endswith("nothing is there yet, broken")
+    assert set(values(late)) == {"limit_s", "arithmetic"}
+
+
 def test_holes_are_named_by_the_keys_that_the_ui_shows(hosted: Hosted) -> None:
     found = events(hosted(orders, start="2026-03-08", zone="Europe/Berlin").tick("heal"))
     holes = found["orders", "holes"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stream_assets.cli.facts.lateness import lateness_rule
 from stream_assets.cli.facts.plan import decision_facts, measured
+from stream_assets.cli.facts.standing import standing_facts
 from stream_assets.cli.facts.values import at, seconds
 from stream_assets.core.cadence import DAY_MARGIN, Cadence
 from stream_assets.core.declaration import Consumer
@@ -54,10 +55,7 @@ def explain_facts(pipeline: Pipeline, consumer: Consumer) -> dict[str, Any]:
             {"consumer": r.name, "automation": r.cadence.name, "is_paused": r.name in state.paused}
             for r in declarations.readers[consumer.name]
         ],
-        "standing": str(standing),
-        "complete_through": at(standing.complete_through),
-        "lag_seconds": seconds(standing.lag),
-        "held_by": standing.held_by,
+        **standing_facts(standing),
         "silent_sources": {s: said for s, said in silent.items() if s in declarations.streams_of(consumer.name)},
     }
 

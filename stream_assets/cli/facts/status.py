@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stream_assets.cli.facts.lateness import lateness_rule
 from stream_assets.cli.facts.sources import discarded_facts, is_empty, rejected_facts
+from stream_assets.cli.facts.standing import standing_facts
 from stream_assets.cli.facts.values import at, partitions, seconds, span, spans
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import StreamAssetsError
@@ -60,13 +61,9 @@ def _consumer(pipeline: Pipeline, standing: Standing) -> dict[str, Any]:
         "grain": consumer.grain,
         "promise": str(standing.promise),
         "promise_seconds": seconds(standing.promise.limit),
-        "lag_seconds": seconds(standing.lag),
-        "is_kept": standing.is_kept,
-        "standing": str(standing),
+        **standing_facts(standing),
         "verdict": standing.decision.verdict,
         "can_be_kept": standing.decision.can_be_kept,
-        "complete_through": at(standing.complete_through),
-        "held_by": standing.held_by,
         "holes": spans(standing.holes),
         "holes_seconds": seconds(standing.holes.duration),
         "stale_code": standing.stale_code,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 from stream_assets.cli.facts.sources import rejected_facts
+from stream_assets.cli.facts.standing import standing_facts
 from stream_assets.cli.facts.values import partitions
 from stream_assets.pipeline.outcome import State
 
@@ -63,10 +64,7 @@ def got(reports: list[dict[str, Any]], pipeline: Pipeline) -> list[dict[str, Any
             {
                 "consumer": standing.consumer.name,
                 **{key: sum(r[key] for r in mine) for key in ("published", "unchanged", "rows", "failed")},
-                "standing": str(standing),
-                "complete_through": standing.complete_through.isoformat(),
-                "lag_seconds": standing.lag.total_seconds(),
-                "is_kept": standing.is_kept,
+                **standing_facts(standing),
                 "is_paused": standing.paused_at is not None,
             }
         )

@@ -22,7 +22,7 @@ def show_status(facts: dict[str, Any], page: Page) -> None:
     page.table(
         ["consumer", "promise", "lag", "complete through", "is"],
         [
-            [c["consumer"], c["promise"], last(c["lag_seconds"]), when(c["complete_through"]), _verdict(c)]
+            [c["consumer"], c["promise"], last(c["lag_seconds"]), when(c["complete_through"]), c["stands"]]
             for c in facts["consumers"]
         ],
     )
@@ -58,13 +58,6 @@ def _accepted(gaps: list[dict[str, Any]], page: Page) -> None:
         page.line(f"{gap['table']} {ranges([gap])} is sealed without data: {gap['said']}", "yellow")
     if len(gaps) > MOST_FAILURES:
         page.line(f"and {many(len(gaps) - MOST_FAILURES, 'older accepted gap')}: --json lists them all", "yellow")
-
-
-def _verdict(consumer: dict[str, Any]) -> str:
-    if consumer["paused_at"]:
-        return "paused"
-    held = f", held by {consumer['held_by']}" if consumer["held_by"] else ""
-    return ("kept" if consumer["is_kept"] else "BROKEN") + held
 
 
 def _troubles(consumer: dict[str, Any], page: Page) -> None:

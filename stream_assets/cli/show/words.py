@@ -17,9 +17,9 @@ def when(instant: str | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%SZ}" if moment.second else f"{moment:%Y-%m-%d %H:%MZ}"
 
 
-def last(seconds: float) -> str:
-    """Say how long something lasted."""
-    return compact(timedelta(seconds=seconds))
+def last(seconds: float | None) -> str:
+    """Say how long something lasted; nothing where there is nothing to say."""
+    return "" if seconds is None else compact(timedelta(seconds=seconds))
 
 
 def ranges(spans: list[dict[str, str]], most: int = 3) -> str:

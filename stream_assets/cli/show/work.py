@@ -65,9 +65,9 @@ def show_run(facts: dict[str, Any], page: Page) -> None:
 
 
 def _verdict(consumer: dict[str, Any]) -> str:
-    if consumer["is_paused"]:
-        return "paused"
-    return ("kept" if consumer["is_kept"] else "BROKEN") + f", lag {last(consumer['lag_seconds'])}"
+    if consumer["is_paused"] or consumer["is_empty"]:
+        return consumer["stands"]
+    return f"{consumer['stands']}, lag {last(consumer['lag_seconds'])}"
 
 
 def show_filled(facts: dict[str, Any], page: Page) -> None:
