@@ -210,7 +210,11 @@ class Pipeline:
         outcomes = self._fill(target, due, running, state, progress)
         self._record_failures(target, outcomes, state)
         outcomes += early + self._confirmed(target, asked - due, progress)
-        return Report(table, tuple(sorted(outcomes, key=lambda o: o.span)))
+        report = Report(table, tuple(sorted(outcomes, key=lambda o: o.span)))
+        if count := report.count("failed"):
+            said = f"{table}: {count:,} of {len(report.outcomes):,} partition(s) failed"
+            self.lake.ledger.work.note_failed(running.request, said)
+        return report
 
     def _fill(
         self, target: Table, due: Intervals, running: Running, state: LedgerState, progress: Progress

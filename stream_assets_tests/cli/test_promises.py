@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from stream_assets_tests.cli.conftest import Shell
+from stream_assets_tests.cli.test_work import RAISES
 
 
 def standing(facts: dict[str, Any], name: str) -> dict[str, Any]:
@@ -41,6 +42,26 @@ def test_a_promise_is_not_kept_where_every_day_has_failed(shell: Shell) -> None:
     for command in ("run", "status"):
         assert "BROKEN, nothing is there yet" in row(shell(command).out, "report")
     assert "now data at most 30 hours old (24 + 6): nothing is there yet, broken" in shell("explain", "report").out
+
+
+def test_work_in_which_something_failed_is_not_done(shell: Shell) -> None:
+    break_source(shell)
+    assert shell("run").code == 1
+    works = {w["automation"]: (w["state"], w["error"]) for w in shell.json("status")["recent_work"]}
+    assert works["heal"] == ("failed", "events_daily: 1 of 1 partition(s) failed")
+    assert not [state for state, _ in works.values() if state == "done"]
+
+
+def test_work_that_goes_on_after_a_failure_says_how_much_failed(filled: Shell) -> None:
+    filled.declare("orders", RAISES)
+    filled.clock.advance(timedelta(minutes=5))
+    assert filled("run").code == 1
+    work = filled.json("status")["recent_work"]
+    failed = next(w for w in work if w["tables"] == ["events", "orders"])
+    assert failed["state"] == "failed"
+    assert failed["error"].startswith("orders: ")
+    (stream,) = filled.json("status")["streams"]
+    assert stream["windows"][-1]["end"] == "2026-03-10T00:50:00+00:00"
 
 
 def test_a_finished_history_that_was_never_run_is_awaited_and_later_broken(shell: Shell) -> None:

@@ -47,7 +47,7 @@ class Claim:
     """One row of the work log, for `status` and for sensors.
 
     Attributes:
-        state: `requested`, `running`, `done` or `failed`.
+        state: `requested`, `running`, `done`, or `failed`: it broke off, or went through and `error` says how much failed.
         lease_expires_at: until when it counts as in flight; work that nobody gives a sign of any more has been lost.
     """
 
@@ -155,11 +155,15 @@ class WorkRecords:
             steps, remaining = _steps(row), names(row["remaining"])
             if steps.get(table, (lease.owner,))[0] == lease.owner:
                 steps.pop(table, None)
-                remaining = [t for t in remaining if t != table]
+                remaining = [*steps] if error else [t for t in remaining if t != table]
                 self._end(row["id"], steps, remaining, error or row["error"], now)
             self._database.change(
                 "update work set cpu_seconds = coalesce(cpu_seconds, 0) + ? where id = ?", (cpu_seconds, lease.id)
             )
+
+    def note_failed(self, id: int, said: str) -> None:
+        """Note that partitions of one table failed: the work goes on with what can be made, and is `failed` at its end."""
+        self._database.change("update work set error = coalesce(error || '; ', '') || ? where id = ?", (said, id))
 
     def drop(self, id: int, error: str, now: datetime) -> None:
         """Give work back that will not go on, but what a step of it is doing; what is finished stays as it is."""
@@ -172,7 +176,7 @@ class WorkRecords:
 
     def _end(self, id: int, steps: Steps, remaining: list[str], error: str | None, now: datetime) -> None:
         """Let work go on whose `steps` are being done, or end, or wait for the `remaining` tables."""
-        state = "running" if steps else "failed" if error else "requested" if remaining else "done"
+        state = "running" if steps else "requested" if remaining else "failed" if error else "done"
         until = max((until for _, until in steps.values()), default=now + REQUESTED if state == "requested" else None)
         self._database.change(
             "update work set state = ?, owner = ?, remaining = ?, error = ?, finished_at = ?, lease_expires_at = ? where id = ?",
