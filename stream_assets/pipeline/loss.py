@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -14,14 +14,29 @@ from stream_assets.core.window import TimeWindow
 from stream_assets.errors import LakeError, SourceError, SourceIncomplete, StreamAssetsError
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
-from stream_assets.pipeline.halves import halves_of_windows
+from stream_assets.pipeline.halves import halves_of
 from stream_assets.pipeline.reading import Read
 from stream_assets.pipeline.site import PARTS, Site
+from stream_assets.pipeline.whereabouts import Whereabouts
+
+
+class Given:
+    """What a source gives by now in the windows that it has named, asked once: a day of them in one query."""
+
+    def __init__(self, site: Site, stream: StreamSpec, named: Intervals) -> None:
+        self.unread: dict[TimeWindow, StreamAssetsError] = {}
+        days = dict.fromkeys(day for span in named for day in site.lake.calendar.days(span))
+        self.where = Whereabouts(
+            (content.window, content.table.select([EVENT_ID]))
+            for day in days
+            for content in _readable(site, stream, named.clip(day), self.unread)
+        )
 
 
 def follow(
-    site: Site, stream: StreamSpec, content: WindowContent, named: Intervals, along: Intervals, *, accepts_loss: bool
-) -> Intervals:
+    site: Site, stream: StreamSpec, content: WindowContent, named: Intervals, along: Intervals, given: Callable[[], Given],
+    *, accepts_loss: bool,
+) -> Intervals:  # fmt: skip
     """Return where the events have gone that the lake has in a window, or had by its receipt, and its new content lacks.
 
     Args:
@@ -29,6 +44,7 @@ def follow(
         named: windows that the source itself has named as touched: an event that is in one of them now has moved, where
             the lake has that window, or is about to get it.
         along: those of them that the same work fills.
+        given: what the source gives in the named windows; asked for where events would go.
         accepts_loss: whether events may go that have moved nowhere.
 
     Raises:
@@ -46,24 +62,27 @@ def follow(
         # Gone or damaged: its receipt still says how many there were.
         had = pa.table({EVENT_ID: pa.array([], pa.string())})
     here = Intervals.of(window)
-    filled = (in_lake(site, stream, named) | along) - here
-    unread: list[StreamAssetsError] = []
-    lost, moved = _sought(site, stream, _lacking(pc.unique(had.column(EVENT_ID)), content.table), filled, unread)
+    others, filled = named - here, (in_lake(site, stream, named) | along) - here
+    lost, moved = _lacking(pc.unique(had.column(EVENT_ID)), content.table), Intervals()
+    if len(lost) and others:
+        found, moved = given().where.find(lost, filled)
+        lost = lost.filter(pa.array(~found))
     if accepts_loss:
         return moved
     is_whole = had.num_rows >= count
-    if len(lost) and is_whole:
-        left, _ = _sought(site, stream, lost, named - filled - here, unread)
+    if len(lost) and is_whole and others:
+        found, _ = given().where.find(lost, others - filled)
         would_go = f"stream {stream.name!r}, window {window}: {len(lost):,} of {count:,} events (such as {lost[0]})"
-        if not len(left):
+        if found.all():
             raise SourceIncomplete(
                 f"{would_go} have moved into windows that are not sealed yet, so nothing was replaced: it is tried again, and "
                 "published together with those"
             )
+        unread = next((error for w, error in given().unread.items() if w != window), None)
         if unread:
             raise SourceIncomplete(
                 f"{would_go} may have moved into windows that cannot be read, so nothing was replaced, and it is tried again: "
-                f"{unread[0]}"
+                f"{unread}"
             )
     gone = max(len(lost), 0 if is_whole else count - content.table.num_rows)
     if gone:
@@ -76,35 +95,21 @@ def follow(
     return moved
 
 
-def _sought(
-    site: Site, stream: StreamSpec, ids: Any, spans: Intervals, unread: list[StreamAssetsError]
-) -> tuple[Any, Intervals]:
-    """Return those of `ids` that the source gives nowhere in `spans`, and the windows that have the others.
-
-    One window is held at a time. Why windows cannot be read is added to `unread`: it matters only if something is not found.
-    """
-    found: list[TimeWindow] = []
-    for content in (c for span in spans if len(ids) for c in _readable(site, stream, span, unread)):
-        left = _lacking(ids, content.table)
-        if len(left) < len(ids):
-            found.append(content.window)
-        ids = left
-        if not len(ids):
-            break
-    return ids, Intervals.union_of(found)
-
-
 def _readable(
-    site: Site, stream: StreamSpec, span: TimeWindow, unread: list[StreamAssetsError]
+    site: Site, stream: StreamSpec, spans: Intervals, unread: dict[TimeWindow, StreamAssetsError]
 ) -> Iterator[WindowContent]:
-    """Yield the windows of `span` that the source gives; after a failure within, some of them twice."""
+    """Yield the windows of `spans` that the source gives; after a failure within, some of them twice.
+
+    Why windows cannot be read is added to `unread`: it matters only if something is not found.
+    """
+    assert spans.hull
     try:
-        with Read(site, stream, span, keep_rejected=False) as read:
-            yield from read.windows()
+        with Read(site, stream, spans.hull, keep_rejected=False) as read:
+            yield from (content for content in read.windows() if spans.covers(content.window))
     except PARTS as error:
-        halves = halves_of_windows(span)
+        halves = halves_of(spans)
         if not halves:
-            unread.append(error)
+            unread[spans.spans[0]] = error
         for half in halves or ():
             yield from _readable(site, stream, half, unread)
 
