@@ -9,14 +9,12 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import reduce
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stream_assets.core.intervals import Intervals
@@ -27,6 +25,7 @@ from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import Current, Ledger
 from stream_assets.lake.parquet import fit, unified
+from stream_assets.lake.part import rows_inside
 from stream_assets.lake.publish import adopt_newer
 
 if TYPE_CHECKING:
@@ -157,7 +156,7 @@ class Reader:
             if file.is_whole:
                 rows = opened.read(names, use_threads=use_threads)
             else:
-                rows = _part(opened, current, file.wanted, names)
+                rows = rows_inside(opened, current, file.wanted, names)
         rows = rows.replace_schema_metadata(None)
         if grain is not None:
             for name, value in self._layout.keys(grain, current.span).items():
@@ -343,52 +342,6 @@ def _all(read: Callable[[LakeFile], T], files: list[LakeFile]) -> list[T]:
         return [read(file) for file in files]
     with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="lake-read") as pool:
         return list(pool.map(read, files))
-
-
-def _part(file: pq.ParquetFile, current: Current, wanted: Intervals, columns: list[str]) -> pa.Table:
-    """Return the rows inside `wanted`, in order; only the row groups that can hold them are read."""
-    extra = [EVENT_TIME] if EVENT_TIME not in columns else []
-    tables: list[pa.Table] = []
-    for first, last in _row_ranges(current, wanted, file.metadata.num_rows):
-        groups, skipped = _groups(file, first, last)
-        rows = file.read_row_groups(groups, [*columns, *extra], use_threads=False) if groups else None
-        if rows is not None:
-            tables.append(rows.slice(first - skipped, last - first))
-    rows = pa.concat_tables(tables) if tables else file.schema_arrow.empty_table().select([*columns, *extra])
-    times: Any = rows.column(EVENT_TIME)
-    inside = (pc.and_(pc.greater_equal(times, pa.scalar(s.start)), pc.less(times, pa.scalar(s.end))) for s in wanted)
-    return rows.filter(reduce(pc.or_, inside)).select(columns)
-
-
-def _row_ranges(current: Current, wanted: Intervals, rows: int) -> list[tuple[int, int]]:
-    """Return from a day's receipt which rows the wanted windows are, merged; all rows where it does not say."""
-    facts = current.receipt.windows
-    if sum(f.rows for f in facts) != rows:
-        return [(0, rows)]
-    found: list[tuple[int, int]] = []
-    start = 0
-    for fact in facts:
-        stop = start + fact.rows
-        if fact.rows and wanted.clip(fact.window):
-            if found and found[-1][1] == start:
-                found[-1] = (found[-1][0], stop)
-            else:
-                found.append((start, stop))
-        start = stop
-    return found
-
-
-def _groups(file: pq.ParquetFile, first: int, last: int) -> tuple[list[int], int]:
-    """Return the row groups that hold rows `first` to `last`, and how many rows lie before the first of them."""
-    found: list[int] = []
-    start = skipped = 0
-    for index in range(file.num_row_groups):
-        stop = start + file.metadata.row_group(index).num_rows
-        if start < last and stop > first:
-            skipped = skipped if found else start
-            found.append(index)
-        start = stop
-    return found, skipped
 
 
 def _scan(paths: Sequence[Path]) -> str:
