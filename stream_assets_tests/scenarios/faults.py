@@ -26,8 +26,8 @@ from stream_assets_tests.lake.processes import run, start
 from stream_assets_tests.scenarios.world import World
 
 STEPS = (
-    "pipeline/pipeline.py", "pipeline/ingest.py", "pipeline/consume.py", "pipeline/observe.py", "pipeline/reading.py",
-    "pipeline/release.py", "pipeline/readmit.py", "lake/rejected.py", "lake/released.py",
+    "pipeline/pipeline.py", "pipeline/ingest.py", "pipeline/staging.py", "pipeline/consume.py", "pipeline/observe.py",
+    "pipeline/reading.py", "pipeline/release.py", "pipeline/readmit.py", "lake/rejected.py", "lake/released.py",
     "lake/publish.py", "lake/disk.py", "lake/store.py", "lake/parquet.py", "ledger/ledger.py", "ledger/work.py",
     "ledger/sources.py", "ledger/database.py",
 )  # fmt: skip
