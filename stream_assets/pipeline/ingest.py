@@ -62,7 +62,6 @@ class Ingest(Staging):
             days: closed days, oldest first.
             read_again: whether to ask the source in any case.
         """
-        self._refusals = Refusals()
         outcomes: list[Outcome] = []
         to_read: list[TimeWindow] = []
         sealed = self._site.ledger.coverage(self._stream.name)
@@ -104,6 +103,7 @@ class Ingest(Staging):
     def _publish_day(
         self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: int
     ) -> list[Outcome]:  # fmt: skip
+        self._refusals = Refusals()  # what was refused of single windows is left out already
         with self._site.lake.publisher() as publisher:
             same = self._stage_day(publisher, day, schema, contents, known, read_at)
             if self._is_refused(publisher):
