@@ -3,7 +3,8 @@
     StreamAssetsError
     ├── TransientError        the same call may succeed later; the planner retries it for ever, with a backoff
     │   ├── SourceUnavailable     the outside system does not answer
-    │   │   └── SourceIncomplete      a part of the source is in the middle of a write, or of a move; other ranges can be read
+    │   │   └── SourceIncomplete      a part of the source is in the middle of a write; other ranges can be read
+    │   │       └── MoveIncomplete        events have moved, and where else they are cannot be published yet
     │   ├── SourceBusy            all reader places of a source are taken
     │   ├── LakeUnavailable       the lake cannot be written or read now: a full disk, a ledger that stays locked
     │   ├── OutOfMemory           the process has no memory left for it; less at once may do
@@ -61,7 +62,11 @@ class SourceUnavailable(TransientError):
 
 
 class SourceIncomplete(SourceUnavailable):
-    """A part of the source is in the middle of a write, or of a move: a range without that part can be read."""
+    """A part of the source is in the middle of a write: a range without that part can be read."""
+
+
+class MoveIncomplete(SourceIncomplete):
+    """Events have moved between windows of which one cannot be published yet: neither is."""
 
 
 class SourceBusy(TransientError):

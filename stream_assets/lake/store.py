@@ -64,7 +64,7 @@ class Lake(Foundation):
         """Whether no file lies in a partition's folder that pretends to be newer than it: nobody can publish over one."""
         try:
             newer(self.layout, self.ledger, table, grain, span)
-        except (LakeError, OSError):
+        except LakeError:
             return False
         return True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
 from stream_assets.pipeline.asking import source_errors
-from stream_assets.sources.protocol import CountsRows
+from stream_assets.sources.protocol import CountsRows, identity_of
 
 if TYPE_CHECKING:
     from stream_assets.core.declaration import StreamSpec
@@ -62,9 +64,20 @@ def look_again(site: Site, stream: StreamSpec) -> Look:
 
 def what_finds_late_events(site: Site, stream: StreamSpec) -> str:
     """Say how events that arrive after sealing are found, and until when."""
-    if site.ledger.sources.cursor(stream.name) is not None:
+    if own_cursor(site, stream) is not None:
         return "the source names the windows that they touch"
     return f"windows are {'counted' if isinstance(site.sources[stream.name], CountsRows) else 'read'} again {BY_VERIFY}"
+
+
+def own_cursor(site: Site, stream: StreamSpec) -> str | None:
+    """Return the cursor that a stream's source gave; None for that of another kind or place: all is looked at anew."""
+    with suppress(ValueError):
+        match json.loads(site.ledger.sources.cursor(stream.name) or "null"):
+            case [of, str(cursor)] if of == identity_of(site.sources[stream.name]):
+                return cursor
+            case _:
+                pass
+    return None
 
 
 def _differing(site: Site, stream: StreamSpec, span: TimeWindow, now: datetime) -> Intervals:

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from stream_assets.core.declaration import StreamSpec, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.window import TimeWindow
+from stream_assets.core.window import GRID, TimeWindow, floor_to_grid
 from stream_assets.errors import (
     ConsumerError,
     LakeError,
+    MoveIncomplete,
     NotReady,
     SourceError,
     SourceIncomplete,
@@ -36,7 +37,8 @@ from stream_assets.pipeline.site import Site
 
 MOST_NAME, MOST_REASON = 100, 500
 
-GAPS = (SourceError, SourceIncomplete, ConsumerError)
+Causes = tuple[type[StreamAssetsError], ...]
+GAPS: Causes = (SourceError, SourceIncomplete, ConsumerError)
 """What can be a gap: that the source, or the consumer itself, refuses. What fails on anything else is tried again."""
 
 
@@ -75,10 +77,10 @@ def accept_gap(
     ledger, stream = pipeline.lake.ledger, pipeline.table(table).stream
     if source_is_gone and stream is None:
         raise UsageError(f"{table!r} has no source of its own: say --source-is-gone of a stream, or of its days")
+    pipeline.lake.refuse_copy()
     is_gone = source_is_gone and stream is not None and stream.name in pipeline.observe()
     if is_gone and stream:
-        # Nobody else can say any more that its events are complete.
-        ledger.sources.advance(stream.name, min(span.end, pipeline.clock.now()))
+        _settle(pipeline, stream, span)
     with pipeline.running(table, span, reason=said) as running:
         # What is named from here on has not been read by anybody yet, and is no part of what is accepted.
         mark, seq = ledger.mark(), ledger.seq()
@@ -109,12 +111,33 @@ def reopen(pipeline: Pipeline, table: str, span: TimeWindow, reason: str, by: st
     return there
 
 
+def _settle(pipeline: Pipeline, stream: StreamSpec, span: TimeWindow) -> None:
+    """Let a range count as settled, as nobody else can say any more that its events are complete.
+
+    Raises:
+        UsageError: terminal; it begins later than what is settled, so that what lies between would count as complete, too.
+    """
+    sources, calendar = pipeline.lake.ledger.sources, pipeline.calendar
+    settled = sources.watermarks().get(stream.name, pipeline.lake.start)
+    if span.start > settled:
+        raise UsageError(
+            f"{stream.name!r} is settled up to {settled:%Y-%m-%dT%H:%M:%SZ} only, and its source cannot say more: accept the "
+            f"gap from the window or day around {calendar.key(TimeWindow(floor_to_grid(settled), floor_to_grid(settled) + GRID), '5 min')} on"
+        )
+    sources.advance(stream.name, min(span.end, pipeline.clock.now()))
+
+
 def _text(given: str, what: str, most: int) -> str:
     """Return what somebody wrote, which is kept for ever and shown to everybody."""
     written = given.strip()
     if not written or len(written) > most or not written.isprintable():
         raise UsageError(f"the {what} must be one line of 1 to {most} printable characters, not {given[:most]!r}")
     return written
+
+
+def is_gap(cause: type[StreamAssetsError], gaps: Causes) -> bool:
+    """Whether what failed for that cause can be accepted: events that have moved are not gone, they wait."""
+    return issubclass(cause, gaps) and not issubclass(cause, MoveIncomplete)
 
 
 class _Accepting:
@@ -129,14 +152,14 @@ class _Accepting:
         self._mark = mark
         self._seq = seq
         site = pipeline.site
-        self._gaps: tuple[type[StreamAssetsError], ...] = (*GAPS, SourceUnavailable) if is_gone else GAPS
-        self._ingest = _Gaps(site, target.stream, running, is_gone=is_gone) if target.stream else None
+        self._gaps: Causes = (*GAPS, SourceUnavailable) if is_gone else GAPS
+        self._ingest = _Gaps(site, target.stream, running, self._gaps) if target.stream else None
         state = ledger_state(site)
         self._consume = Consume(site, target.consumer, state, running, silent) if target.consumer else None
 
     def accept(self, failed: Outcome) -> Outcome:
         """Return what became of a partition that failed."""
-        if failed.cause is None or not issubclass(failed.cause, self._gaps):
+        if failed.cause is None or not is_gap(failed.cause, self._gaps):
             return failed
         try:
             kept = self._keep(failed)
@@ -157,7 +180,9 @@ class _Accepting:
         stream = self._target.stream
         if self._ingest and self._target.is_days_of_stream and ledger.current(self._target.name, span):
             # Read by hand the whole day has failed; window by window, only those stay that cannot be had.
-            self._ingest.heal(span, self._ingest.reopened.clip(span))
+            for outcome in self._ingest.heal(span, self._ingest.reopened.clip(span)):
+                if outcome.cause and not is_gap(outcome.cause, self._gaps):
+                    return outcome
         with ledger.transaction():
             days = ledger.current(stream.daily, span) if stream else []
             current = next(iter(days or ledger.current(self._target.name, span)), None)
@@ -174,9 +199,9 @@ class _Accepting:
 class _Gaps(Ingest):
     """Seals windows and days of which the source gives nothing."""
 
-    def __init__(self, site: Site, stream: StreamSpec, running: Running, *, is_gone: bool) -> None:
+    def __init__(self, site: Site, stream: StreamSpec, running: Running, gaps: Causes) -> None:
         super().__init__(site, stream, running, silent)
-        self._is_gone = is_gone
+        self._accepted = gaps
 
     def accept_window(self, window: TimeWindow, said: str) -> Outcome | None:
         """Seal a window that has no file as empty; None where its source gives it by now."""
@@ -190,7 +215,9 @@ class _Gaps(Ingest):
     def accept_day(self, day: TimeWindow, said: str) -> Outcome:
         """Seal a day of its sealed windows, else of what its source gives, else of nothing."""
         # Late events come first into the windows that are there; one that cannot be had stays as it is.
-        self.windows(self.reopened.clip(day) & self._site.ledger.coverage(self._stream.name))
+        for outcome in self.windows(self.reopened.clip(day) & self._site.ledger.coverage(self._stream.name)):
+            if outcome.cause and not is_gap(outcome.cause, self._accepted):
+                raise outcome.cause(outcome.error)
         own = list(self._known(self._stream.name, day).values())
         sealed = Intervals.of(*(c.span for c in own))
         found = [part for span in Intervals.of(day) - sealed for part in self._given(span)]
@@ -218,7 +245,7 @@ class _Gaps(Ingest):
                 yield from read.windows()
 
     def _given(self, span: TimeWindow) -> list[tuple[TimeWindow, pa.Schema]]:
-        return [] if self._is_gone else given(self._site, self._stream, span)
+        return [] if SourceUnavailable in self._accepted else given(self._site, self._stream, span)
 
     def _last_schema(self) -> pa.Schema:
         stream: StreamSpec = self._stream

@@ -86,7 +86,7 @@ class Ingest(Staging):
             for day in self._site.lake.calendar.days(span):
                 count = day.duration // GRID
                 in_day = (next(contents) for _ in range(count))
-                outcomes += self._publish_day(day, read.schema, in_day, known.get(day.start), read.mark)
+                outcomes += self._publish_day(day, read.schema, in_day, known.get(day.start), self._looked_at)
         return outcomes
 
     def _compact(self, day: TimeWindow) -> list[Outcome]:
@@ -125,7 +125,9 @@ class Ingest(Staging):
         if not errors:
             return outcomes
         self._made.pop(day, None)
-        return self._failed(day, self._stream.daily, errors[0])
+        # What only waits is not to be paused with what does not.
+        first = next((error for error in errors if isinstance(error, TransientError)), errors[0])
+        return self._failed(day, self._stream.daily, first)
 
     def _healed(self, day: TimeWindow, spans: Intervals, errors: list[StreamAssetsError]) -> list[Outcome]:
         try:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import LakeError, SourceError, SourceIncomplete, StreamAssetsError
+from stream_assets.errors import LakeError, MoveIncomplete, SourceError, StreamAssetsError
 from stream_assets.events.schema import EVENT_ID
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.halves import halves_of
@@ -48,7 +48,7 @@ def follow(
         accepts_loss: whether events may go that have moved nowhere.
 
     Raises:
-        SourceIncomplete: transient; all that would go has moved into windows that nobody fills yet, or may be in some that
+        MoveIncomplete: transient; all that would go has moved into windows that nobody fills yet, or may be in some that
             cannot be read.
         SourceError: terminal; how many events would go, and how to allow it.
     """
@@ -67,6 +67,8 @@ def follow(
     if len(lost) and others:
         found, moved = given().where.find(lost, filled)
         lost = lost.filter(pa.array(~found))
+    for _, rows in site.lake.released.to_go(stream.name, window):
+        lost = _lacking(lost, rows)  # a release that was stopped goes on when it is called again
     if accepts_loss:
         return moved
     is_whole = had.num_rows >= count
@@ -74,13 +76,13 @@ def follow(
         found, _ = given().where.find(lost, others - filled)
         would_go = f"stream {stream.name!r}, window {window}: {len(lost):,} of {count:,} events (such as {lost[0]})"
         if found.all():
-            raise SourceIncomplete(
+            raise MoveIncomplete(
                 f"{would_go} have moved into windows that are not sealed yet, so nothing was replaced: it is tried again, and "
                 "published together with those"
             )
         unread = next((error for w, error in given().unread.items() if w != window), None)
         if unread:
-            raise SourceIncomplete(
+            raise MoveIncomplete(
                 f"{would_go} may have moved into windows that cannot be read, so nothing was replaced, and it is tried again: "
                 f"{unread}"
             )

@@ -21,10 +21,11 @@ from stream_assets.pipeline.whereabouts import Whereabouts
 class Moves:
     """Finds them among the windows that the source has named and the lake has."""
 
-    def __init__(self, site: Site, stream: StreamSpec, named: Intervals) -> None:
+    def __init__(self, site: Site, stream: StreamSpec, named: Intervals, lately: Intervals) -> None:
         self._site = site
         self._stream = stream
         self._reopened = named
+        self._lately = lately
 
     @cached_property
     def _named(self) -> Intervals:
@@ -40,7 +41,7 @@ class Moves:
             accepts_loss: whether events may go that have moved nowhere.
 
         Raises:
-            SourceIncomplete: transient; what would go has moved into windows that nobody fills yet, or that cannot be read.
+            MoveIncomplete: transient; what would go has moved into windows that nobody fills yet, or that cannot be read.
             SourceError: terminal; events would go.
         """
         here, gone_to = Intervals.of(content.window), Intervals()
@@ -59,13 +60,30 @@ class Moves:
             entered = entered.filter(are_absent(entered, self._in_lake(content.window)))
         return (gone_to | self._there.find(entered, others)[1]) - here
 
+    def twice(self, content: WindowContent) -> Intervals:
+        """Return the other lately named windows in which the lake has events of this lately named one, too.
+
+        It came out equal, as the events came into it before the source named where they had been.
+        """
+        others = in_lake(self._site, self._stream, self._lately) - Intervals.of(content.window)
+        if not others or not content.table.num_rows or not self._lately.covers(content.window):
+            return Intervals()
+        return self._there_lately.find(content.table.column(EVENT_ID), others)[1]
+
     @cached_property
     def _given(self) -> Given:
         return Given(self._site, self._stream, self._reopened)
 
     @cached_property
     def _there(self) -> Whereabouts:
-        windows = (window for span in self._named for window in span.windows())
+        return self._whereabouts(self._named)
+
+    @cached_property
+    def _there_lately(self) -> Whereabouts:
+        return self._whereabouts(in_lake(self._site, self._stream, self._lately))
+
+    def _whereabouts(self, spans: Intervals) -> Whereabouts:
+        windows = (window for span in spans for window in span.windows())
         return Whereabouts((w, pa.table({EVENT_ID: self._in_lake(w)})) for w in windows)
 
     def _in_lake(self, window: TimeWindow) -> Any:

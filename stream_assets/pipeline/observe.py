@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,15 +13,15 @@ from stream_assets.core.planning import LedgerState, TableState, horizons
 from stream_assets.core.planning.due import reach
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
-from stream_assets.pipeline.ages import look_again
+from stream_assets.pipeline.ages import look_again, own_cursor
 from stream_assets.pipeline.asking import source_errors
 from stream_assets.sources.protocol import identity_of
 
 if TYPE_CHECKING:
     from stream_assets.lake.ledger import Ledger
     from stream_assets.pipeline.site import Site
-    from stream_assets.sources.protocol import Source
 
+FROM_THE_BEGINNING = "the source was asked from the beginning"
 HEAL_EVERY = timedelta(hours=1)
 """A closed day is healed at most this often."""
 
@@ -51,8 +50,7 @@ def observe(site: Site) -> dict[str, str]:
 
 def _look_at(site: Site, stream: StreamSpec) -> None:
     source = site.sources[stream.name]
-    known = site.ledger.sources.cursor(stream.name)
-    cursor = _own(known, source)
+    cursor = own_cursor(site, stream)
     now = site.clock.now()
     with source_errors(stream.name, source, "what has arrived"):
         arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
@@ -64,23 +62,13 @@ def _look_at(site: Site, stream: StreamSpec) -> None:
     if arrivals.cursor == cursor:
         return
     with site.ledger.transaction():
-        reopen_stream(site, stream, Intervals.of(*arrivals.windows), "events arrived late")
+        reason = FROM_THE_BEGINNING if cursor is None else "events arrived late"
+        reopen_stream(site, stream, Intervals.of(*arrivals.windows), reason)
         # What a failure was made from is no longer that, or has been mended: it is worth another try.
         for span in Intervals.of(*arrivals.windows, *arrivals.mended):
             site.ledger.work.clear_failures(stream.name, span)
             site.ledger.work.clear_failures(stream.daily, span)
         site.ledger.sources.move_cursor(stream.name, json.dumps([identity_of(source), arrivals.cursor]))
-
-
-def _own(known: str | None, source: Source) -> str | None:
-    """Return the cursor that `source` gave; None for that of another kind or place, so that all is looked at anew."""
-    with suppress(ValueError):
-        match json.loads(known or "null"):
-            case [of, str(cursor)] if of == identity_of(source):
-                return cursor
-            case _:
-                pass
-    return None
 
 
 def _look_again(site: Site, stream: StreamSpec) -> None:

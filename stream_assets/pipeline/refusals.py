@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import SourceIncomplete, StreamAssetsError
+from stream_assets.errors import MoveIncomplete, StreamAssetsError, TransientError
 
 
 class Refusals:
@@ -54,7 +54,9 @@ class Refusals:
             tied = Intervals.union_of(s for group in self._tied if group.clip(span) for s in group)
             others = [error for window, error in self._errors.items() if tied.covers(window)]
             other = (others or list(self._errors.values()))[0]
-            return SourceIncomplete(f"events have moved, and where else they are is not to be had: {other}")
+            return MoveIncomplete(f"events have moved, and where else they are is not to be had: {other}")
+        # What only waits is not to be paused with what does not.
+        first = next((error for error in own if isinstance(error, TransientError)), own[0])
         if len(refused) == 1:
-            return own[0]
-        return type(own[0])(f"{own[0]}. {len(refused) - 1:,} more windows of {span} stay as they are for such reasons")
+            return first
+        return type(first)(f"{first}. Windows of {span} that stay as they are for such reasons: {len(refused):,}")

@@ -13,7 +13,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import Conflict, SourceError, SourceIncomplete
+from stream_assets.errors import Conflict, MoveIncomplete, SourceError, SourceIncomplete
 from stream_assets.events.schema import ARRIVAL_TIME
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.publish import Publisher
@@ -33,6 +33,7 @@ from stream_assets.pipeline.content import (
 from stream_assets.pipeline.halves import halves_of_days
 from stream_assets.pipeline.learning import Learning
 from stream_assets.pipeline.moves import Moves
+from stream_assets.pipeline.observe import FROM_THE_BEGINNING
 from stream_assets.pipeline.outcome import Outcome, Progress, State
 from stream_assets.pipeline.reading import Read, reading_of
 from stream_assets.pipeline.refusals import Refusals
@@ -58,7 +59,9 @@ class Staging:
         self._made: dict[TimeWindow, Outcome] = {}
         self._halves_of_days = partial(halves_of_days, site.lake.calendar)
         self._asked = Intervals()
-        self._moves = Moves(site, stream, self.reopened)
+        # What was named from the beginning (a new source, a ledger made anew) is everything, and says nothing of moves.
+        lately = Intervals.union_of(r.span for r in self._reopened if r.reason != FROM_THE_BEGINNING)
+        self._moves = Moves(site, stream, self.reopened, lately)
         self._learning = Learning(site, stream)
         self._refusals = Refusals()
 
@@ -82,15 +85,19 @@ class Staging:
                 current = known.get(content.window.start)
                 if publisher.holds(self._stream.name, content.window) or refused.covers(content.window):
                     continue
-                if current and self._is_equal(current, content):
-                    outcomes.append(self._unchanged(current, read.mark))
+                twice = self._moves.twice(content) if current and has_events_of(current, content) else Intervals()
+                self._refusals.tie(content.window, twice)
+                moved |= twice
+                if current and not twice and self._is_equal(current, content):
+                    outcomes.append(self._unchanged(current, self._looked_at))
                     continue
                 if not current or not has_events_of(current, content):
                     found = self._moved(publisher, content, self._asked, current, is_there=bool(current))
                     if found is None:
                         continue
                     moved |= found
-                self._stage_window(publisher, content, current, read.schema, read.mark)
+                # What is named from here on is read again: moves know nothing of it yet.
+                self._stage_window(publisher, content, current, read.schema, self._looked_at)
                 if in_lots and not moved and len(publisher) >= WINDOWS_A_COMMIT:
                     outcomes += self._commit(publisher)
         self._stage_moved(publisher, moved)
@@ -134,7 +141,7 @@ class Staging:
                     self._stage_windows(publisher, window, in_lots=False)
         except SourceError as error:
             # It is not the fault of this end, which is tried again until the other one can be had.
-            raise SourceIncomplete(f"events have moved, and where else they are is not to be had: {error}") from error
+            raise MoveIncomplete(f"events have moved, and where else they are is not to be had: {error}") from error
 
     def _moved(
         self, publisher: Publisher, content: WindowContent, filled: Intervals, current: Current | None, *, is_there: bool
@@ -185,6 +192,10 @@ class Staging:
                     moved |= found or Intervals()
                     if there and not is_arrival_known:
                         summary.lateness += came_when_read(self._site, self._stream, content)
+                elif content.is_fresh:
+                    twice = self._moves.twice(content)
+                    self._refusals.tie(content.window, twice)
+                    moved |= twice
                 copy = own.get(content.window.start)
                 if content.is_fresh and copy and not self._is_equal(copy, content):
                     self._stage_window(publisher, content, copy, schema, read_at)
@@ -207,7 +218,7 @@ class Staging:
 
         said = publisher.stage("day", schema, tables(), receipt, touched=touched, read_at=read_at, mends=mends)
         is_same = known and counts_of(known.receipt) == counts_of(said)
-        if known and is_same and self._running.trusts(self._site.lake, known):
+        if known and is_same and not moved and self._running.trusts(self._site.lake, known):
             publisher.drop(day, self._stream.daily)
             if is_along:
                 return []
