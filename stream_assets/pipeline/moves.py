@@ -65,10 +65,14 @@ class Moves:
 
         It came out equal, as the events came into it before the source named where they had been.
         """
-        others = in_lake(self._site, self._stream, self._lately) - Intervals.of(content.window)
-        if not others or not content.table.num_rows or not self._lately.covers(content.window):
+        if not content.table.num_rows or not self._lately.covers(content.window):
             return Intervals()
-        return self._there_lately.find(content.table.column(EVENT_ID), others)[1]
+        others = self._named_lately - Intervals.of(content.window)
+        return self._there_lately.find(content.table.column(EVENT_ID), others)[1] if others else Intervals()
+
+    @cached_property
+    def _named_lately(self) -> Intervals:
+        return in_lake(self._site, self._stream, self._lately)
 
     @cached_property
     def _given(self) -> Given:
@@ -80,7 +84,7 @@ class Moves:
 
     @cached_property
     def _there_lately(self) -> Whereabouts:
-        return self._whereabouts(in_lake(self._site, self._stream, self._lately))
+        return self._whereabouts(self._named_lately)
 
     def _whereabouts(self, spans: Intervals) -> Whereabouts:
         windows = (window for span in spans for window in span.windows())

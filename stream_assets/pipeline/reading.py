@@ -41,8 +41,6 @@ class Read:
         self._is_live = is_live
         self._stream = stream
         self.span = span
-        # First the mark: what is named between the two is read again, the other way round it would be taken for read.
-        self.mark = site.ledger.mark()
         self.at = _as_of(site, stream)
         self._source = site.sources[stream.name]
         self.known = site.columns(stream.name, span)
