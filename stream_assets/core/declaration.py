@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from stream_assets.core.cadence import DAILY, Cadence, Lane, cadence_of, lane_of
 from stream_assets.core.code import code_hash
 from stream_assets.core.freshness import Promise, words
+from stream_assets.core.retention import Retention
 from stream_assets.core.window import GRAINS, GRID, Grain
 from stream_assets.errors import DeclarationError
 
@@ -40,6 +41,7 @@ class StreamSpec:
         end: first day that is not wanted any more, for finished histories.
         max_readers: how many may read its source at once.
         drift: what becomes of columns that change.
+        keep: how long what it holds is kept.
     """
 
     name: str
@@ -47,6 +49,7 @@ class StreamSpec:
     end: date | None = None
     max_readers: int = 2
     drift: DriftPolicy = "evolve"
+    keep: Retention = field(default_factory=Retention)
 
     def __post_init__(self) -> None:
         if self.drift not in DRIFT_POLICIES:
@@ -178,6 +181,12 @@ class Declarations:
             if upstream is not None and consumer.grain == "5 min" and upstream.grain == "day":
                 raise DeclarationError(
                     f"consumer {consumer.name!r} at 5-minute grain cannot read {name!r} at day grain: make it grain='day'"
+                )
+            kept = self.stream(name).keep.events if self.is_stream(name) else None
+            if kept is not None and kept < consumer.lookback + timedelta(days=2):
+                raise DeclarationError(
+                    f"consumer {consumer.name!r} looks {words(consumer.lookback)} back, and the stream {name!r} keeps {words(kept)}: "
+                    "keep at least 2 days more than it looks back"
                 )
         for name in consumer.reads:
             if name not in consumer.inputs:

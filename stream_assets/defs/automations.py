@@ -111,7 +111,7 @@ class _Automations:
             lost += end_lost_runs(context.instance, pipeline)
             lost += report_untold(context.instance, pipeline, self.names)
         says = "; ".join([says, *lost])
-        if runs or lost:
+        if runs or lost or planned.of(automation):
             # A skip's reason is kept with its tick: logging it too would leave one file a tick, which nobody purges.
             context.log.info(says)
         return dg.SensorResult(

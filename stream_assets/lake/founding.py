@@ -123,12 +123,12 @@ class Foundation:
         try:
             said = json.loads(self.layout.marker.read_text())["lake_id"]
         except FileNotFoundError:
-            self._mark()
+            self.mark()
             return
         except (ValueError, KeyError, TypeError):
             said = None
         if said is not None and said == self.meta.get("copy_of") and not self.is_copy:
-            self._mark()  # a crash between the two steps of `split`
+            self.mark()  # a crash between the two steps of `split`
         elif said != self.id:
             raise LakeError(
                 f"{self.layout.marker} names the lake {said}, but the ledger beside it is that of {self.id}: "
@@ -136,8 +136,9 @@ class Foundation:
                 "(`stream-assets ledger rebuild`)"
             )
 
-    def _mark(self) -> None:
-        """Write beside the ledger whose lake this is, and what was fixed when it was made."""
+    def mark(self) -> None:
+        """Write beside the ledger whose lake this is, what was fixed when it was made, and what has been removed since."""
+        self.__dict__.pop("meta", None)
         write_marker(self.layout, self.meta)
 
     @property
@@ -165,8 +166,7 @@ class Foundation:
             )
         if here.items() - known.items():
             self.ledger.change_meta(here)
-            self.__dict__.pop("meta", None)
-            self._mark()
+            self.mark()
 
     def split(self) -> None:
         """Make a copy a lake of its own, with an id of its own, so that the two can never be mistaken.
@@ -176,8 +176,7 @@ class Foundation:
         with self.ledger.transaction():
             was = self.ledger.meta()["lake_id"]
             self.ledger.change_meta({"lake_id": uuid4().hex, "copy_of": was, **place(self.layout.root)})
-        self.__dict__.pop("meta", None)
-        self._mark()
+        self.mark()
 
     @cached_property
     def meta(self) -> dict[str, str]:
@@ -188,6 +187,11 @@ class Foundation:
     def start(self) -> datetime:
         """Local midnight of the first day kept."""
         return datetime.fromisoformat(self.meta["start"])
+
+    @property
+    def made_at(self) -> datetime:
+        """When the lake was made."""
+        return datetime.fromisoformat(self.meta["created_at"])
 
     @property
     def windows_from(self) -> datetime:

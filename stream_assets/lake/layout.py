@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ _PART = re.compile(r"part-r(\d+)-[0-9a-f]{8}\.parquet")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Pure: it builds paths below `root` and touches no disk."""
+    """Builds paths below `root`; touches no disk but where it says so."""
 
     root: Path
     calendar: Calendar
@@ -49,6 +50,20 @@ class Layout:
     def all_rejected(self, stream: str) -> Path:
         """Folder of all rejected rows of `stream`."""
         return self.root / "_rejected" / stream
+
+    def rejected_days(self, stream: str) -> Iterator[tuple[Path, TimeWindow]]:
+        """Yield the folder of each local day of which `stream` has rejected rows. This looks at the disk."""
+        return self._by_day(self.all_rejected(stream), r"day=(\d{4}-\d\d-\d\d)")
+
+    def beside(self, stream: str) -> Iterator[tuple[Path, TimeWindow]]:
+        """Yield what lies beside the tables of `stream` by local day: folders of rejected rows, files of released events."""
+        yield from self.rejected_days(stream)
+        yield from self._by_day(self.all_released(stream), r"day=(\d{4}-\d\d-\d\d)-r\d+-[0-9a-f]{8}\.parquet")
+
+    def _by_day(self, folder: Path, pattern: str) -> Iterator[tuple[Path, TimeWindow]]:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if match := re.fullmatch(pattern, path.name):
+                yield path, self.calendar.day(date.fromisoformat(match[1]))
 
     def all_released(self, stream: str) -> Path:
         """Folder of all released events of `stream`."""

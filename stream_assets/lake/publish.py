@@ -238,7 +238,7 @@ class Publisher:
         """Whoever told the ledger's readers of changed inputs meanwhile could not name a partition that was not there yet."""
         receipt = staged.receipt
         for table, read in staged.inputs.items():
-            if any(touched & read for _, touched in self._ledger.touched_since(receipt.inputs_seq, table)):
+            if any(touched & read for _, touched in self._ledger.history.touched_since(receipt.inputs_seq, table)):
                 at = receipt.committed_at
                 self._ledger.reopen(receipt.table, receipt.covered, f"{table} changed", at, at)
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import Grain, TimeWindow
@@ -86,34 +87,42 @@ class Reader:
         event time, every partition that shares an instant with `span` is wanted whole.
         """
         self.grain(table)
-        if not span:
-            return []
+        return self._again(lambda: self._files(table, span)) if span else []
+
+    def _files(self, table: str, span: TimeWindow) -> list[LakeFile]:
         daily = self._ledger.days_of(table)
-        days = self._present(daily, span) if daily else []
         has_events = self._ledger.stream_of(table) is not None
-        found = [self._file(c, Intervals.of(c.span.clip(span))) for c in days]
-        in_days = Intervals.union_of(c.span for c in days)
-        for current in self._present(table, span):
-            wanted = Intervals.of(current.span.clip(span)) - in_days if has_events else Intervals.of(current.span)
+        # At one moment: a window that goes since its day is sealed is in one of the two.
+        there = self._ledger.current_of([name for name in (daily, table) if name], span)
+        in_days = Intervals.union_of(c.span for c in there if c.table == daily)
+        found: list[LakeFile] = []
+        for current in there:
+            wanted = Intervals.of(current.span.clip(span) if has_events else current.span)
+            if current.table != daily:
+                wanted -= in_days
             if wanted:
-                found.append(self._file(current, wanted))
+                present = self._present(current)
+                found.append(LakeFile(present, self._layout.root / present.file, wanted))
         return sorted(found, key=lambda f: f.current.span)
 
-    def _present(self, table: str, span: TimeWindow) -> list[Current]:
-        """Return the partitions of a table; where a writer died before its commit, the one that it left is adopted."""
-        found = self._ledger.current(table, span)
-        for place, current in enumerate(found):
-            if not (self._layout.root / current.file).exists():
-                with suppress(LakeError):  # whoever opens it is told
-                    found[place] = self.with_file(current, _there)[0]
-        return found
+    def _present(self, current: Current) -> Current:
+        """Return a partition; where a writer died before its commit, the one that it left is adopted."""
+        if not (self._layout.root / current.file).exists():
+            with suppress(LakeError):  # whoever opens it is told
+                return self.with_file(current, _there)[0]
+        return current
 
-    def _file(self, current: Current, wanted: Intervals) -> LakeFile:
-        return LakeFile(current, self._layout.root / current.file, wanted)
+    @staticmethod
+    def _again(look: Callable[[], T]) -> T:
+        """Look, and where something was removed meanwhile (its day has it), look at what is there instead."""
+        return Retrying(retry=retry_if_exception_type(Replaced), stop=stop_after_attempt(3), reraise=True)(look)
 
     def read(self, table: str, span: TimeWindow, columns: Sequence[str] | None, *, keys: bool) -> pa.Table:
         """See `Lake.read`."""
         grain = self.grain(table) if keys else None
+        return self._again(lambda: self._read(table, span, columns, grain))
+
+    def _read(self, table: str, span: TimeWindow, columns: Sequence[str] | None, grain: Grain | None) -> pa.Table:
         files = self.files(table, span)
         if not files:
             return pa.table({})
@@ -279,7 +288,11 @@ class Reader:
             adopt_newer(self._layout, self._ledger, gone.table, self.grain(gone.table), gone.span)
             with self._ledger.transaction():
                 known = self._now(gone)
-                if known is None or (known == gone and not (self._layout.root / known.file).exists()):
+                if known is None:
+                    raise Replaced(
+                        f"{gone.file} has been removed while it was being opened: it is looked for again"
+                    ) from error
+                if known == gone and not (self._layout.root / known.file).exists():
                     raise LakeError(
                         f"{gone.table} {gone.span}: its file {gone.file} is not there. Run `stream-assets verify {gone.table}`"
                     ) from error

@@ -30,6 +30,9 @@ from stream_assets.lake.parquet import columns_of, read_footer, receipt_of
 READERS = min(16, (os.cpu_count() or 1) * 4)
 """Footers are read by so many threads: most of the time of each is spent waiting, or outside of Python."""
 
+BORDERS = ("kept_from:", "rejected_from:")
+"""What has been removed is not wanted again, whatever becomes of the ledger."""
+
 Step = Callable[[], None]
 
 
@@ -127,7 +130,7 @@ def _fixed(root: Path) -> dict[str, str]:
         said = json.loads(marker.read_text())
         known = {
             key: str(said[key]) for key in ("lake_id", "zone", "start", "windows_from", "created_at", "made_in")
-        } | {key: str(said[key]) for key in ("made_at", "copy_of") if key in said}
+        } | {key: str(said[key]) for key in said if key in ("made_at", "copy_of") or key.startswith(BORDERS)}
         for key in ("start", "windows_from"):
             datetime.fromisoformat(known[key])
         Calendar(known["zone"])

@@ -73,7 +73,7 @@ class Compute:
         return Inputs(self._site, self._consumer, TimeWindow(self._read(partitions[0]).start, partitions[-1].end))
 
     def _read(self, partition: TimeWindow) -> TimeWindow:
-        return lookback_span(partition, self._table, self._rule.first(self._table), self._site.lake.calendar)
+        return lookback_span(partition, self._table, self._rule.origin(self._table), self._site.lake.calendar)
 
     def can_be_read(self, partition: TimeWindow, inputs: Inputs, covered: Intervals) -> bool:
         """Whether the inputs of `covered`, and the lookback before a closed partition, are there."""

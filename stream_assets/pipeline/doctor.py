@@ -41,7 +41,7 @@ def _place(pipeline: Pipeline) -> Check:
 
 
 def _clock(pipeline: Pipeline) -> Check:
-    now, newest = pipeline.clock.now(), pipeline.lake.ledger.newest_instant()
+    now, newest = pipeline.clock.now(), pipeline.lake.ledger.history.newest_instant()
     if newest and newest > now + CLOCKS_DIFFER:
         said = f"the ledger has work of {newest:%Y-%m-%d %H:%M:%SZ}, and it is {now:%Y-%m-%d %H:%M:%SZ}: the clock went back"
         return Check("clock", "problem", said, "set the clock right (NTP)")

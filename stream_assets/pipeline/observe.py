@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stream_assets.core.declaration import Consumer, Declarations, StreamSpec
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import LedgerState, TableState, horizons
+from stream_assets.core.planning import RECORDS, LedgerState, TableState, horizons, removal_of
 from stream_assets.core.planning.due import reach
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
@@ -92,10 +92,11 @@ def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: st
     # the end is wanted by nobody.
     tonight = calendar.day_around(max(now, site.ledger.sources.looked_at(stream.name) or now)).end
     end = min(tonight, calendar.midnight(stream.end)) if stream.end else tonight
-    touched = touched.clip(TimeWindow(site.lake.start, max(end, site.lake.start)))
+    first = site.ledger.borders("kept_from").get(stream.name, site.lake.start)
+    touched = touched.clip(TimeWindow(first, max(end, first)))
     days = site.ledger.coverage(stream.daily)
     for day in dict.fromkeys(d for span in touched & days for d in calendar.days(span)):
-        last = site.ledger.made_at(stream.daily, day)
+        last = site.ledger.history.made_at(stream.daily, day)
         not_before = min(max(now, last + HEAL_EVERY), now + HEAL_EVERY) if last else now
         site.ledger.reopen(stream.name, touched.clip(day), reason, now, not_before)
     site.ledger.reopen(stream.name, touched - days, reason, now, now)
@@ -124,7 +125,12 @@ def _look_at_inputs(site: Site, consumer: Consumer) -> None:
     if known is None or known.reconciled_seq == seq:
         return
     with site.ledger.transaction():
-        _reconcile(site, consumer, known.reconciled_seq, site.ledger.coverage(consumer.name), site.clock.now())
+        coverage, now = site.ledger.coverage(consumer.name), site.clock.now()
+        _reconcile(site, consumer, known.reconciled_seq, coverage, now)
+        if known.reconciled_seq < site.ledger.history.folded_upto():
+            site.ledger.reopen(
+                consumer.name, coverage, "what its inputs changed while it was away is forgotten", now, now
+            )
         site.ledger.sources.reconciled(consumer.name, seq)
 
 
@@ -135,7 +141,7 @@ def _reconcile(site: Site, consumer: Consumer, since: int, coverage: Intervals, 
     for name in consumer.inputs:
         tables = (name, site.declarations.stream(name).daily) if site.declarations.is_stream(name) else (name,)
         for input_table in tables:
-            for seq, touched in site.ledger.touched_since(since, input_table):
+            for seq, touched in site.ledger.history.touched_since(since, input_table):
                 for span in touched:
                     partitions = Intervals.of(*calendar.partitions(span, table.grain))
                     later = Intervals.of(reach(span, table, calendar)) - partitions
@@ -166,11 +172,14 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
     ticks = ledger.work.ticks()
     tables = {
         name: TableState(coverage.get(name, Intervals()), reopened.get(name, ()), failures.get(name, ()))
-        for name in site.declarations.tables
+        for name in (*site.declarations.tables, *map(removal_of, site.declarations.tables))
     }
     state = LedgerState(
         start=lake.start,
         windows_from=lake.windows_from,
+        kept_from=ledger.borders("kept_from"),
+        rejected_from=ledger.borders("rejected_from"),
+        history_from=ledger.borders("history_from").get(RECORDS, lake.calendar.day_around(lake.made_at).start),
         watermarks=watermarks,
         tables=tables,
         in_flight=ledger.work.in_flight(now),

@@ -10,7 +10,7 @@ from stream_assets.core.receipt import Receipt
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import StreamAssetsError, TransientError
 
-State = Literal["published", "unchanged", "confirmed", "delivered by the day", "not made", "failed"]
+State = Literal["published", "unchanged", "confirmed", "delivered by the day", "not made", "removed", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Outcome:
     Attributes:
         state: `published` (a new revision), `unchanged` (made again, equal content), `confirmed` (sealed already, not
             looked into), `delivered by the day` (a window of a sealed day), `not made` (planned, but not due any more when
-            its turn came: what it needs has failed, or it was paused), or `failed`.
+            its turn came: what it needs has failed, or it was paused), `removed` (it is not kept any longer), or `failed`.
         receipt: of the present revision; None for a failure without one.
         error: what went wrong, for people.
         cause: kind of the error, where something was tried.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,13 +15,15 @@ from stream_assets.core.window import GRID, Calendar, TimeWindow
 from stream_assets.errors import LakeError, SourceUnavailable, UsageError
 from stream_assets.lake.ledger import Lease
 from stream_assets.lake.publish import sweep
+from stream_assets.lake.remove import clear
 from stream_assets.lake.store import Lake
 from stream_assets.pipeline.consume import Consume
 from stream_assets.pipeline.ingest import Ingest
 from stream_assets.pipeline.observe import declare, ledger_state, observe
 from stream_assets.pipeline.outcome import Outcome, Progress, Report, silent
+from stream_assets.pipeline.retention import remove_planned
 from stream_assets.pipeline.running import Running
-from stream_assets.pipeline.site import Site, signs_of_life
+from stream_assets.pipeline.site import Site, holding
 
 _SWEEP, _SWEEP_EVERY = "sweep", timedelta(minutes=10)
 
@@ -52,6 +53,10 @@ class Pipeline:
     def calendar(self) -> Calendar:
         """The lake's days."""
         return self.site.lake.calendar
+
+    def streams_alone(self) -> Pipeline:
+        """Return the same without consumers: what is due then are the closed days of streams, and what is to go."""
+        return Pipeline(replace(self.site, declarations=Declarations(self.declarations.streams, ())))
 
     # Planning.
 
@@ -91,7 +96,11 @@ class Pipeline:
             requests = [(work, self.lake.ledger.work.request(work, now)) for work in planned.of(automation)]
             if is_batch:
                 self.lake.ledger.work.tick(automation, now)
-        return planned, requests
+        # What is not kept goes within the tick: nothing is made, so there is no partition that a run could tell of.
+        for work, lease in requests:
+            if work.removes:
+                self.run_work(work, lease.id)
+        return planned, [(work, lease) for work, lease in requests if not work.removes]
 
     def _tidy(self) -> None:
         """Sweep staging, where ten minutes ago nobody did."""
@@ -100,6 +109,7 @@ class Pipeline:
         if swept is None or not timedelta(0) <= now - swept[0] < _SWEEP_EVERY:
             work.tick(_SWEEP, now)
             sweep(self.lake.layout, now)
+            clear(self.lake.layout, self.lake.ledger)
 
     def forget_columns(self, stream: str) -> None:
         """Forget which columns a stream has; the next read learns them from the files that it does not replace."""
@@ -109,7 +119,12 @@ class Pipeline:
     # Doing.
 
     def run(
-        self, *, begin: Callable[[Work], None] = lambda _: None, progress: Progress = silent, rounds: int = 1000
+        self,
+        *,
+        begin: Callable[[Work], None] = lambda _: None,
+        progress: Progress = silent,
+        rounds: int = 1000,
+        only: Callable[[Work], bool] = lambda _: True,
     ) -> Iterator[tuple[Work, list[Report]]]:
         """Do everything that is due, in the planner's order, until nothing is; yields each piece of work when done.
 
@@ -120,16 +135,16 @@ class Pipeline:
             begin: told of each piece of work before it is done.
             progress: told of each partition.
             rounds: most pieces of work.
+            only: whether a piece of work is wanted; the others stay due.
         """
         self.lake.refuse_copy()
         self._tidy()
         for _ in range(rounds):
             self.observe()
             with self.lake.ledger.transaction():
-                planned = self.plan()
-                if not planned.works:
+                work = next(filter(only, self.plan().works), None)
+                if work is None:
                     return
-                work = planned.works[0]
                 lease = self.lake.ledger.work.request(work, self.clock.now())
             try:
                 begin(work)
@@ -143,6 +158,8 @@ class Pipeline:
         self, work: Work, request: int, *, run_id: str = "command", progress: Progress = silent
     ) -> list[Report]:
         """Do one piece of work that was requested: its tables in order; returns a report for each."""
+        if work.removes:
+            return [remove_planned(self.site, work, request)]
         reports: list[Report] = []
         for table in work.tables:
             with self.running(table, work.span, request=request, run_id=run_id, reason=work.reason) as running:
@@ -167,20 +184,9 @@ class Pipeline:
     ) -> Iterator[Running]:
         """Hold a lease on the filling of one table, as a step of requested work or on its own."""
         self.lake.refuse_copy()
-        ledger = self.lake.ledger.work
-        grain = self.table(table).grain
-        lease = ledger.begin(request, "by hand", grain, (table,), span, self.clock.now())
-        began = time.process_time()
-        error: str | None = None
-        try:
-            with signs_of_life(lambda: ledger.renew(lease, self.clock.now())):
-                is_planned = request is not None
-                yield Running(lease, run_id, reason or "asked by a person", is_planned, accepts_loss, is_mending)
-        except BaseException as raised:
-            error = str(raised) or type(raised).__name__
-            raise
-        finally:
-            ledger.finish(lease, table, self.clock.now(), error=error, cpu_seconds=time.process_time() - began)
+        with holding(self.site, request, table, self.table(table).grain, span) as lease:
+            is_planned = request is not None
+            yield Running(lease, run_id, reason or "asked by a person", is_planned, accepts_loss, is_mending)
 
     def fill(self, table: str, span: TimeWindow, running: Running, *, progress: Progress = silent) -> Report:
         """Fill the partitions of `table` in `span`.
@@ -320,7 +326,13 @@ class Pipeline:
         if running.is_planned:
             return  # The planner goes by the watermark, which a clock that is set back does not take along.
         self._refuse_outside(target, span)
-        horizon = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target)
+        rule = Rule(self.declarations, state, self.calendar, self.clock.now())
+        if span.start < (first := rule.first(target)):
+            raise UsageError(
+                f"{target.name} {self._key(target, span.start)}: the events of then are not kept any more (or are about to go): "
+                f"what can be made begins with {self._key(target, first)}"
+            )
+        horizon = rule.horizon(target)
         if target.is_days_of_stream and span.end > horizon.open_from:
             assert target.stream is not None
             raise UsageError(

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from stream_assets.core.clock import Clock, SystemClock
 from stream_assets.core.declaration import Consumer, Declarations, DriftPolicy, StreamSpec
+from stream_assets.core.freshness import parse_duration
+from stream_assets.core.retention import Retention
 from stream_assets.core.window import Calendar
 from stream_assets.errors import DeclarationError
 
@@ -41,6 +43,9 @@ class Stream:
             or to floats, structs by new fields), `freeze` nothing new, and `discard` leaves new columns out and counts
             their values. A change that could lose a value, like text in the place of numbers, is refused by all three;
             a column that is absent is null.
+        keep: how long its days are kept, like `400 days`; by default for ever. Tables of consumers stay as they are.
+        keep_windows: how long the files of a day's windows are kept after it, once the day is sealed and has all of them.
+        keep_rejected: how long rejected rows are kept; by default as long as the days.
     """
 
     name: str
@@ -48,6 +53,9 @@ class Stream:
     end: str | None = None
     max_readers: int = 2
     drift: DriftPolicy = "evolve"
+    keep: str | None = None
+    keep_windows: str = "7 days"
+    keep_rejected: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,8 @@ class Project:
         """Return the project as the `STREAM_ASSETS_...` variables override it.
 
         `STREAM_ASSETS_SOURCE` is the URL of the stream `events`, `STREAM_ASSETS_SOURCE_<STREAM>` that of any.
-        `STREAM_ASSETS_DRIFT` is the policy of all streams, `STREAM_ASSETS_DRIFT_<STREAM>` that of one.
+        `STREAM_ASSETS_DRIFT` is the policy of all streams, `STREAM_ASSETS_DRIFT_<STREAM>` that of one;
+        `STREAM_ASSETS_KEEP` is how long their days are kept, `STREAM_ASSETS_KEEP_<STREAM>` of one.
 
         Raises:
             DeclarationError: terminal; a variable that makes no sense.
@@ -98,7 +107,8 @@ class Project:
     def declarations(self, consumers: Iterable[Consumer]) -> Declarations:
         """Return the checked graph of streams and consumers."""
         specs = tuple(
-            StreamSpec(s.name, s.source.settling, _day(s.end, s.name), s.max_readers, s.drift) for s in self.streams
+            StreamSpec(s.name, s.source.settling, _day(s.end, s.name), s.max_readers, s.drift, _keep(s))
+            for s in self.streams
         )
         return Declarations(specs, tuple(consumers))
 
@@ -169,8 +179,18 @@ def _stream_from(stream: Stream, env: Mapping[str, str]) -> Stream:
 
         stream = replace(stream, source=source_from_url(url))
     drift = env.get(f"{ENV}DRIFT_{stream.name.upper()}") or env.get(ENV + "DRIFT") or stream.drift
+    keep = env.get(f"{ENV}KEEP_{stream.name.upper()}") or env.get(ENV + "KEEP") or stream.keep
     # What is no policy is refused where the stream is declared.
-    return replace(stream, end=env.get(ENV + "END") or stream.end, drift=cast("DriftPolicy", drift))
+    return replace(stream, end=env.get(ENV + "END") or stream.end, drift=cast("DriftPolicy", drift), keep=keep)
+
+
+def _keep(stream: Stream) -> Retention:
+    what = f"stream {stream.name!r}: what it keeps"
+    return Retention(
+        windows=parse_duration(stream.keep_windows, what=what),
+        events=parse_duration(stream.keep, what=what) if stream.keep is not None else None,
+        rejected=parse_duration(stream.keep_rejected, what=what) if stream.keep_rejected is not None else None,
+    )
 
 
 def _day(text: str | None, stream: str) -> date | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,10 +25,10 @@ from tenacity import (
 from stream_assets.core.clock import Clock
 from stream_assets.core.declaration import Declarations
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.window import TimeWindow
+from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import Conflict, OutOfMemory, SourceBusy, SourceIncomplete, TerminalError, TransientError
 from stream_assets.events.columns import Columns
-from stream_assets.lake.ledger import FileRecord, Ledger, SourceRecords
+from stream_assets.lake.ledger import FileRecord, Lease, Ledger, SourceRecords
 from stream_assets.lake.store import Lake
 from stream_assets.sources.protocol import FileFact, FileVersion, Source
 
@@ -130,6 +131,23 @@ class Site:
                 yield
         finally:
             work.leave_place(place)
+
+
+@contextmanager
+def holding(site: Site, request: int | None, table: str, grain: Grain, span: TimeWindow) -> Iterator[Lease]:
+    """Hold a lease on one table of requested work, or of work by hand, and give signs of life."""
+    work, clock = site.ledger.work, site.clock
+    lease = work.begin(request, "by hand", grain, (table,), span, clock.now())
+    began = time.process_time()
+    error: str | None = None
+    try:
+        with signs_of_life(lambda: work.renew(lease, clock.now())):
+            yield lease
+    except BaseException as raised:
+        error = str(raised) or type(raised).__name__
+        raise
+    finally:
+        work.finish(lease, table, clock.now(), error=error, cpu_seconds=time.process_time() - began)
 
 
 @contextmanager

@@ -220,7 +220,7 @@ def equal_content_moves_nothing(case: LakeCase) -> None:
     (after,) = case.open().ledger.current("events", DAY)
     assert after == replace(before, inputs_seq=7, code="code")
     assert lake.ledger.seq() > seq
-    assert lake.ledger.touched_since(seq, "events") == []
+    assert lake.ledger.history.touched_since(seq, "events") == []
     publish(lake, "events", (WINDOWS[0], events(WINDOWS[0], mark="b")))
     refuses(lambda: lake.ledger.delivered(after, 9, "code", NOW), Conflict)
 

@@ -22,6 +22,8 @@ def filled(days: int, now: str = "2026-03-10T14:37") -> World:
     for table in world.declarations.tables:
         world.coverage[table] = Intervals.of(TimeWindow(world.start, at("2026-03-10T14:25")))
     world.coverage["events_daily"] = world.coverage["report"] = Intervals.of(TimeWindow(world.start, at("2026-03-10")))
+    # Windows of older days have gone.
+    world.coverage["events"] = world.coverage["events"].clip(TimeWindow(at("2026-03-05"), world.now))
     world.observe()
     return world
 
@@ -62,6 +64,7 @@ def test_a_quiet_tick_of_a_thousand_consumers_takes_few_calls_each() -> None:
     world = World(*consumers, now="2026-03-10T14:37", days=5 * 365)
     for table in world.declarations.tables:
         world.coverage[table] = Intervals.of(TimeWindow(world.start, at("2026-03-10")))
+    world.coverage["events"] = Intervals()
     world.observe()
     found, calls = planned(world)
     assert not found.works

@@ -183,4 +183,4 @@ def test_a_roll_forward_is_reported_downstream_and_happens_once(lake: Lake, tmp_
     leave_ahead(tmp_path, "b")
     assert lake.roll_forward("events_daily", "day", DAY)
     assert not lake.roll_forward("events_daily", "day", DAY)
-    assert [touched for _, touched in lake.ledger.touched_since(seq, "events_daily")] == [Intervals.of(DAY)]
+    assert [touched for _, touched in lake.ledger.history.touched_since(seq, "events_daily")] == [Intervals.of(DAY)]

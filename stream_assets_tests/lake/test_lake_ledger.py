@@ -155,10 +155,10 @@ def test_what_was_touched_since(lake: Lake) -> None:
     publish(lake, "events", (WINDOWS[0], events(WINDOWS[0])))
     seq = lake.ledger.seq()
     publish(lake, "events", *((w, events(w, mark="b")) for w in WINDOWS[:2]))
-    assert [touched for _, touched in lake.ledger.touched_since(seq, "events")] == [
+    assert [touched for _, touched in lake.ledger.history.touched_since(seq, "events")] == [
         Intervals.of(w) for w in WINDOWS[:2]
     ]
-    assert [n for n, _ in lake.ledger.touched_since(seq, "events")] == [seq + 1, seq + 2]
+    assert [n for n, _ in lake.ledger.history.touched_since(seq, "events")] == [seq + 1, seq + 2]
 
 
 def test_sequence_numbers_are_never_used_twice(lake: Lake) -> None:

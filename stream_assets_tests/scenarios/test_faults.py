@@ -113,12 +113,31 @@ def release_all(w: World) -> None:
     release(w.pipeline, w.pipeline.declarations.stream("events"), TimeWindow(w.pipeline.lake.start, w.now))
 
 
+def removal(world: Callable[..., World]) -> Trial:
+    """What is not kept goes: the files of a sealed day's windows, and the day before it."""
+    w = world(
+        book,
+        report,
+        now="2026-03-10 23:58",
+        start="2026-03-09",
+        sources={"events": hourly()},
+        keep="3 days",
+        end="2026-03-12",
+    )
+    w.run()
+    w.at("2026-03-11 00:01").run()
+    w.at("00:06").run()
+    w.stop("heal").at("2026-03-12 00:01").run()
+    w.at("2026-03-18 00:10").stop()
+    return Trial(w, lambda w: w.tick("heal"))
+
+
 def hourly() -> Shop:
     return Shop(every=timedelta(hours=1))
 
 
-STORIES = [late_windows, looking, consumers, everything, compaction, heal, released]
-few = {late_windows: 12, looking: 8, consumers: 8, everything: 8, compaction: 5, heal: 5, released: 6}
+STORIES = [late_windows, looking, consumers, everything, compaction, heal, released, removal]
+few = {late_windows: 12, looking: 8, consumers: 8, everything: 8, compaction: 5, heal: 5, released: 6, removal: 10}
 
 
 @pytest.mark.parametrize("story", STORIES)

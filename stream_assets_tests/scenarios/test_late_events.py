@@ -275,5 +275,5 @@ def test_a_publication_of_equal_content_changes_no_file(lived):
     assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in files} == files
     assert {p for f in folders for p in f.iterdir()} == set(files)
     ledger = w.pipeline.lake.ledger
-    assert all(not ledger.touched_since(seq, table) for table in ("events", "dashboard", "report"))
+    assert all(not ledger.history.touched_since(seq, table) for table in ("events", "dashboard", "report"))
     assert w.pipeline.plan().works == ()

@@ -48,11 +48,12 @@ class World:
         end: str | None = None,
         max_readers: int = 2,
         drift: DriftPolicy = "evolve",
+        **keep: str,
     ) -> None:
         self.sources: dict[str, Any] = dict(sources or {"events": Shop()})
         self.folder = folder
         streams = tuple(
-            Stream(n, source=s, end=end, max_readers=max_readers, drift=drift) for n, s in self.sources.items()
+            Stream(n, source=s, end=end, max_readers=max_readers, drift=drift, **keep) for n, s in self.sources.items()
         )
         self.project = Project(streams, lake=str(folder), timezone=zone, start=start)
         self.clock = SettableClock(datetime(2000, 1, 1, tzinfo=UTC))

@@ -21,6 +21,7 @@ def retry(session: Session, table: str | None) -> None:
     """
     from stream_assets.cli.facts.values import partitions
     from stream_assets.core.intervals import Intervals
+    from stream_assets.core.planning import removal_of
 
     pipeline = session.open()
     work = pipeline.lake.ledger.work
@@ -29,7 +30,7 @@ def retry(session: Session, table: str | None) -> None:
     if table is not None and table not in failures:
         session.table(table)
     cleared: list[dict[str, Any]] = []
-    for name in [table] if table else sorted(failures):
+    for name in [table, removal_of(table)] if table else sorted(failures):
         hull = Intervals.union_of(f.span for f in failures.get(name, ())).hull
         if hull is None:
             continue

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from stream_assets.cli.options import command
-from stream_assets.cli.progress import bar
 from stream_assets.cli.session import Session
 
 
@@ -16,25 +14,12 @@ def run(session: Session) -> bool:
 
     Safe to call again while another call, or Dagster, is at work: what is in flight is left alone.
     """
-    from stream_assets.cli.facts.work import got, report_facts, work_facts
-    from stream_assets.cli.show.page import page
-    from stream_assets.cli.show.work import show_done, show_run
+    from stream_assets.cli.commands.doing import do_due
+    from stream_assets.cli.facts.work import got
+    from stream_assets.cli.show.work import show_run
 
     pipeline = session.open()
-    works: list[dict[str, Any]] = []
-    with bar() as shown:
-
-        def begin(work: Any) -> None:
-            facts = work_facts(work, pipeline.calendar)
-            works.append({**facts, "began": time.perf_counter()})
-            shown.begin(f"{work.automation}: {', '.join(work.tables)}", facts["partitions"] * len(work.tables))
-
-        for _, reports in pipeline.run(begin=begin, progress=shown.step):
-            done = works[-1]
-            done["seconds"] = round(time.perf_counter() - done.pop("began"), 3)
-            done["reports"] = [report_facts(report, pipeline) for report in reports]
-            if not session.as_json:
-                show_done(done, page())
+    works = do_due(session, pipeline)
     silent = pipeline.observe()
     reports_of_all = [report for work in works for report in work["reports"]]
     failed = sum(report["failed"] for report in reports_of_all)

@@ -22,7 +22,8 @@ MOST_WINDOWS = 100
 
 def rejected_facts(pipeline: Pipeline, table: str, receipts: Iterable[Receipt]) -> dict[str, Any]:
     """Return how many rows the receipts of a stream's table count as rejected, why, and the folder that keeps them."""
-    stream = pipeline.declarations.tables[table].stream
+    declared = pipeline.declarations.tables.get(table)
+    stream = declared.stream if declared else None
     told = [receipt for receipt in receipts if receipt.rejected]
     if stream is None or not told:
         return {"rejected_rows": 0, "rejected_reasons": {}, "rejected_in": None}

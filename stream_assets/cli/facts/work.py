@@ -26,13 +26,15 @@ def work_facts(work: Work, calendar: Calendar) -> dict[str, Any]:
         "tables": list(work.tables),
         **partitions(calendar, work.span, work.grain),
         "is_catch_up": work.is_catch_up,
+        "removes": work.removes,
         "reason": work.reason,
     }
 
 
 def report_facts(report: Report, pipeline: Pipeline) -> dict[str, Any]:
     """Return what became of a range of one table; each failed partition with its error and what comes next."""
-    grain = pipeline.table(report.table).grain
+    table = pipeline.declarations.tables.get(report.table)
+    grain = table.grain if table else "day"
     return {
         "table": report.table,
         **{state.replace(" ", "_"): report.count(state) for state in STATES},

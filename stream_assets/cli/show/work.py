@@ -20,10 +20,11 @@ def show_done(work: dict[str, Any], page: Page) -> None:
 
 def show_report(report: dict[str, Any], page: Page) -> None:
     """What became of a range of one table."""
-    states = ("published", "unchanged", "confirmed", "delivered_by_the_day", "not_made", "failed")
+    states = ("published", "unchanged", "confirmed", "delivered_by_the_day", "not_made", "removed", "failed")
     counts = [f"{report[state]:,} {state.replace('_', ' ')}" for state in states if report[state]]
     said = ", ".join(counts) or "nothing to do"
-    page.line(f"    {report['table']}: {said}, {many(report['rows'], 'row')}", "red" if report["failed"] else "")
+    rows = "" if report["removed"] else f", {many(report['rows'], 'row')}"
+    page.line(f"    {report['table']}: {said}{rows}", "red" if report["failed"] else "")
     show_rejected(report, "        ", page)
     groups = alike(report["failures"])
     for keys_of, failures in groups[:MOST_FAILURES]:
@@ -62,6 +63,12 @@ def show_run(facts: dict[str, Any], page: Page) -> None:
         said = f"{many(len(facts['paused']), 'partition')} paused after failures, such as {failure['table']} {when(failure['start'])}"
         page.line(f"{said}: {failure['error']}; stream-assets retry", "red")
     show_silent(facts["silent_sources"], page)
+
+
+def show_due(facts: dict[str, Any], page: Page) -> None:
+    """What there is to say once a part of what was due is done."""
+    if not facts["work"]:
+        page.line(facts["said"])
 
 
 def _verdict(consumer: dict[str, Any]) -> str:

@@ -5,20 +5,24 @@
 """
 
 from stream_assets.core.planning.due import Horizon, Rule, horizons
-from stream_assets.core.planning.plan import HEAL, Plan, Work, plan
+from stream_assets.core.planning.plan import Plan, plan
 from stream_assets.core.planning.state import Failure, InFlight, LedgerState, Reopened, TableState
+from stream_assets.core.planning.work import HEAL, RECORDS, Removes, Work, removal_of
 
 __all__ = [
     "HEAL",
+    "RECORDS",
     "Failure",
     "Horizon",
     "InFlight",
     "LedgerState",
     "Plan",
+    "Removes",
     "Reopened",
     "Rule",
     "TableState",
     "Work",
     "horizons",
     "plan",
+    "removal_of",
 ]

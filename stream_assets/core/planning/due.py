@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from stream_assets.core.cadence import DAILY, DAY_MARGIN, Cadence
-from stream_assets.core.declaration import Consumer, Declarations, Table
+from stream_assets.core.declaration import Consumer, Declarations, StreamSpec, Table
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning.state import Failure, LedgerState, Reopened
-from stream_assets.core.window import Calendar, TimeWindow
+from stream_assets.core.window import GRID, Calendar, TimeWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +85,39 @@ class Rule:
         """Return what `table` should contain by now."""
         ahead = self.horizon(table)
         if table.is_days_of_stream:
-            return _span(self.state.start, ahead.open_from)
+            return _span(self.first(table), ahead.open_from)
         if table.stream:
-            return _span(max(self.state.windows_from, ahead.open_from), ahead.windows_upto)
+            return _span(max(self.first(table), ahead.open_from), ahead.windows_upto)
         return _span(self.first(table), ahead.upto)
 
-    def first(self, table: Table) -> datetime:
-        """Return the start of the first partition that `table` can have."""
+    def origin(self, table: Table) -> datetime:
+        """Return the start of the first partition that `table` could ever have; lookbacks reach no further."""
         return self.state.windows_from if table.grain == "5 min" else self.state.start
+
+    def first(self, table: Table) -> datetime:
+        """Return the start of the first partition of `table` that is kept, or can be made.
+
+        A consumer's older partitions stay as they are: of what they were made from, some is gone.
+        """
+        if table.stream:
+            return max(self.origin(table), self.kept_from(table.stream))
+        assert table.consumer is not None
+        streams = [s for s in self.declarations.streams if s.name in table.consumer.inputs]
+        kept = [k for s in streams if (k := self.kept_from(s)) > self.state.start]
+        reached = (reach(TimeWindow(k - GRID, k), table, self.calendar).end for k in kept)
+        return max([self.origin(table), *reached])
+
+    def kept_from(self, stream: StreamSpec) -> datetime:
+        """Return local midnight of the first day of `stream` that is kept: no day before it is there, or it is to go.
+
+        What has been removed once is not wanted again, also where more is kept from now on. Age is counted from the newest
+        day that is sealed, so that a clock which runs ahead removes nothing.
+        """
+        removed = self.state.kept_from.get(stream.name, self.state.start)
+        sealed = self.state.table(stream.daily).coverage.hull
+        if stream.keep.events is None or sealed is None:
+            return removed
+        return max(removed, self.calendar.day_around(min(self.now, sealed.end) - stream.keep.events).start)
 
     def due(
         self, table: Table, extra: Mapping[str, Intervals] = MappingProxyType({}), *, at_once: bool = False
@@ -117,7 +142,7 @@ class Rule:
         there = self._available(table, self._whole(table, lacking | again) & wanted, extra)
         new = there & lacking
         found = self._whole(table, new | (again & there)) - self.in_flight(table)
-        waiting = [f for f in known.failures if self._blocks(f, table, new)]
+        waiting = [f for f in known.failures if self.blocks(f, table, new)]
         paused = self._whole(table, Intervals.union_of(f.span for f in waiting if not f.transient))
         later = self._whole(table, Intervals.union_of(f.span for f in waiting if f.transient)) - paused
         # What waits beside something that is due rides with it: an outage stays one range, not one run a partition.
@@ -146,7 +171,7 @@ class Rule:
         if not consumer.lookback or not there.hull:
             return there
         read = Intervals.of(
-            lookback_span(there.hull, table, self.first(table), self.calendar),
+            lookback_span(there.hull, table, self.origin(table), self.calendar),
         )
         holes = read
         for name in consumer.inputs:
@@ -199,7 +224,8 @@ class Rule:
         spans = (w.span for w in self.state.in_flight if table.name in w.tables)
         return self._whole(table, Intervals.union_of(spans))
 
-    def _blocks(self, failure: Failure, table: Table, new: Intervals) -> bool:
+    def blocks(self, failure: Failure, table: Table, new: Intervals) -> bool:
+        """Whether a failure lets its partition wait, in spite of `new` event time that is there to be made."""
         # A failure of the future was met before the clock was set back, and so was its wait.
         if failure.next_try_at is not None and not failure.at <= self.now < failure.next_try_at:
             return False

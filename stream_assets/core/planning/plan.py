@@ -11,39 +11,15 @@ from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.freshness import words
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning.due import Rule, delivered
+from stream_assets.core.planning.retention import removals
 from stream_assets.core.planning.state import LedgerState
+from stream_assets.core.planning.work import HEAL, Work
 from stream_assets.core.window import GRAINS, GRID, Calendar, Grain, TimeWindow
 
-HEAL = "heal"
 HANDOVER = timedelta(minutes=10)
 """`heal` leaves a boundary to its cadence's automation for this long."""
 CATCH_UP_DAYS = 7
 """Most days that one catch-up run takes, so that it can be followed, retried and overtaken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One run's worth of due partitions, all of one grain, over one unbroken range.
-
-    Attributes:
-        automation: the automation that asks for it.
-        span: from the first partition's start to the last one's end.
-        tables: tables with something due in the range, inputs before their readers; partitions of them in the range
-            that are not due are sealed, and are confirmed.
-        is_catch_up: whether it fills closed days outside a cadence; at most one such run is in flight.
-    """
-
-    automation: str
-    grain: Grain
-    span: TimeWindow
-    tables: tuple[str, ...]
-    is_catch_up: bool
-    reason: str
-
-    @property
-    def priority(self) -> int:
-        """For queues: live work goes first."""
-        return -10 if self.is_catch_up else 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +35,7 @@ class Plan:
 
 
 def plan(declarations: Declarations, state: LedgerState, calendar: Calendar, now: datetime) -> Plan:
-    """Return what is to be asked for at `now`: live work first, then at most one run of catch-up."""
+    """Return what is to be asked for at `now`: live work first, then at most one run of catch-up, then what is to go."""
     return _Planner(declarations, state, calendar, now).plan()
 
 
@@ -75,7 +51,7 @@ class _Planner:
         live = [work for cadence in self.declarations.cadences for work in self._live(cadence)]
         asked = [(t, work.span) for work in live for t in work.tables]
         closed = self._boundary(asked) or self._catch_up(asked)
-        works = tuple(live + closed)
+        works = tuple(live + closed + removals(self.rule))
         names = [c.name for c in self.declarations.cadences] + [HEAL]
         return Plan(works, {name: self._say(name, works) for name in names})
 
@@ -292,7 +268,8 @@ class _Planner:
         mine = [work for work in works if work.automation == name]
         if mine:
             return "; ".join(
-                f"asks for {self._range(work)} of {', '.join(work.tables)} ({work.reason})" for work in mine
+                f"{'removes' if work.removes else 'asks for'} {self._range(work)} of {', '.join(work.tables)} ({work.reason})"
+                for work in mine
             )
         if name in self.state.stopped:
             return "stopped by a person"

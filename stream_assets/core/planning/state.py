@@ -85,6 +85,9 @@ class LedgerState:
     Attributes:
         start: local midnight of the first day kept.
         windows_from: local midnight of the first day that 5-minute partitions exist for.
+        kept_from: per stream from which days have been removed, local midnight of the first that has not.
+        rejected_from: the same of rejected rows.
+        history_from: local midnight of the first day of which the ledger has each publication by itself.
         watermarks: per stream, the highest ever seen.
         paused: consumers that a person has paused.
         stopped: automations that a person has stopped.
@@ -103,6 +106,9 @@ class LedgerState:
     ticked: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
     heal_awake_since: datetime | None = None
     first_seen: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    kept_from: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    rejected_from: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    history_from: datetime | None = None
 
     def table(self, name: str) -> TableState:
         """Return what is known of `name`, empty for a table that has nothing yet."""

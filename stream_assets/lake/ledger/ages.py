@@ -53,7 +53,7 @@ class AgeRecords:
         upto = young["seq"] - 1 if young else max(mark, self._newest(table, now))
         rows = self._database.rows(
             "select key_start, key_end, revision, touched from publication"
-            " where tbl = ? and seq > ? and seq <= ? and kind != 'delivered'",
+            " where tbl = ? and seq > ? and seq <= ? and kind not in ('delivered', 'removed')",
             (table, mark, upto),
         )
         return Aged(table, age, upto, upto != recorded, Intervals.union_of(s for row in rows for s in _filled(row)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 from stream_assets.core.intervals import Intervals
@@ -16,14 +16,16 @@ from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.ledger.ages import AgeRecords
 from stream_assets.lake.ledger.current import Current, current_of
-from stream_assets.lake.ledger.database import Database, Row, instant, merged, records, spans, text
-from stream_assets.lake.ledger.database import span as read_span
+from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
+from stream_assets.lake.ledger.history import HistoryRecords
 from stream_assets.lake.ledger.lateness import LatenessRecords
 from stream_assets.lake.ledger.place import place
 from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
 
-FORMAT = "2"
+FORMAT = "3"
+Border = Literal["kept_from", "rejected_from", "history_from"]
+"""What is removed from the oldest on: days of a stream, its rejected rows, records of the ledger."""
 _HAS_GAPS = "receipt ->> 'accepted' != '[]'"
 """As the index `current_by_gap` says it."""
 _INSERT_REOPENED = 'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)'
@@ -44,7 +46,7 @@ class Ledger:
     """One lake's ledger.
 
     `work` holds requests, leases and failures; `sources` holds watermarks, cursors and known files; `ages` holds what has
-    been looked at again, `lateness` how late events come.
+    been looked at again, `lateness` how late events come, `history` what was published and done.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,6 +56,7 @@ class Ledger:
         self.sources = SourceRecords(self.database)
         self.ages = AgeRecords(self.database)
         self.lateness = LatenessRecords(self.database)
+        self.history = HistoryRecords(self.database)
 
     def create(self, calendar: Calendar, start: datetime, windows_from: datetime, now: datetime) -> None:
         """Make a new ledger: what is fixed when a lake is made is stored here. The first of several wins."""
@@ -73,8 +76,19 @@ class Ledger:
         self.database.change_many("insert or replace into meta values (?, ?)", values.items())
 
     def meta(self) -> dict[str, str]:
-        """Return what was fixed when the lake was made; empty before."""
+        """Return what was fixed when the lake was made, and how far things have been removed since; empty before."""
         return {row["key"]: row["value"] for row in self.database.rows("select key, value from meta")}
+
+    def advance(self, what: Border, name: str, to: datetime) -> None:
+        """Record that what `what` says of `name` reaches no further back than `to` any more; it never goes back."""
+        known = self.borders(what).get(name)
+        if known is None or known < to:
+            self.change_meta({f"{what}:{name}": text(to)})
+
+    def borders(self, what: Border) -> dict[str, datetime]:
+        """Return by name from when on there is still what has been removed before."""
+        kept = {key.partition(":"): value for key, value in self.meta().items()}
+        return {name: instant(value) for (kind, _, name), value in kept.items() if kind == what}
 
     def is_made(self) -> bool:
         """Whether the lake has been made: its ledger is there, and not just being created by somebody else."""
@@ -122,14 +136,20 @@ class Ledger:
 
     def seq(self) -> int:
         """Return the sequence number of the newest publication."""
-        row = self.database.row("select max(seq) as seq from publication")
-        return row["seq"] or 0 if row else 0
+        # Not the newest row: that may have been folded.
+        row = self.database.row("select seq from sqlite_sequence where name = 'publication'")
+        return row["seq"] if row else 0
 
     def current(self, table: str, span: TimeWindow) -> list[Current]:
         """Return the present partitions of `table` that share an instant with `span`, oldest first."""
+        return self.current_of((table,), span)
+
+    def current_of(self, tables: Sequence[str], span: TimeWindow) -> list[Current]:
+        """Return the present partitions of several tables at one moment, as `current` does of one."""
         rows = self.database.rows(
-            "select * from current where tbl = ? and key_start < ? and key_start >= ? and key_end > ? order by key_start",
-            (table, text(span.end), text(_reach_back(span)), text(span.start)),
+            f"select * from current where tbl in ({', '.join('?' * len(tables))})"
+            " and key_start < ? and key_start >= ? and key_end > ? order by key_start",
+            (*tables, text(span.end), text(_reach_back(span)), text(span.start)),
         )
         return [current_of(row) for row in rows]
 
@@ -158,11 +178,8 @@ class Ledger:
 
         Independent of history.
         """
-        row = self.database.row(
-            "select c.* from publication p join current c on c.tbl = p.tbl and c.key_start = p.key_start"
-            f" where p.tbl = ? {'and p.rows > 0 and c.rows > 0' if with_rows else ''} order by p.seq desc limit 1",
-            (table,),
-        )
+        rows = "and rows > 0" if with_rows else ""
+        row = self.database.row(f"select * from current where tbl = ? {rows} order by seq desc limit 1", (table,))
         return current_of(row) if row else None
 
     def coverage(self, table: str) -> Intervals:
@@ -226,39 +243,16 @@ class Ledger:
             else Totals(0, 0, 0, 0, 0)
         )
 
-    def newest_instant(self) -> datetime | None:
-        """Return when the newest publications and work were recorded, at the latest; None before any."""
-        newest = "select max({0}) as at from (select {0} from {1} order by {2} desc limit 100)"
-        row = self.database.row(
-            f"select max(at) as at from ({newest.format('committed_at', 'publication', 'seq')} union all"
-            f" {newest.format('requested_at', 'work', 'id')})"
-        )
-        return instant(row["at"]) if row and row["at"] else None
-
     # What changes it. Each of these belongs into a transaction with the step on disk that it records.
 
     def record(self, receipt: Receipt, file: str, touched: Intervals, *, kind: str = "published") -> None:
         """Record one publication. `touched` is the event time whose content is new or other than before."""
-        span = receipt.span
-        row = (receipt.table, text(span.start), text(span.end), receipt.revision)
-        facts = (str(receipt.digest), receipt.rows)
-        at = text(receipt.committed_at)
-        seq = self.database.change(
-            "insert into publication (tbl, key_start, key_end, revision, kind, digest, rows, touched, reason, run_id, committed_at)"
-            " values (?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                *row,
-                kind,
-                *facts,
-                json.dumps([[text(s.start), text(s.end)] for s in touched]),
-                receipt.reason,
-                receipt.run_id,
-                at,
-            ),
-        )
+        span, at = receipt.span, text(receipt.committed_at)
+        row = (receipt.table, text(span.start), text(span.end), receipt.revision, str(receipt.digest), receipt.rows)
+        seq = self.history.publish(receipt, touched, kind)
         self.database.change(
             "insert or replace into current values (?,?,?,?,?,?,?,?,?,?,?,?)",
-            (*row, *facts, file, receipt.inputs_seq, receipt.code, at, receipt.to_json(), seq),
+            (*row, file, receipt.inputs_seq, receipt.code, at, receipt.to_json(), seq),
         )
 
     def start_above(self, seq: int) -> None:
@@ -283,23 +277,50 @@ class Ledger:
         Raises:
             Conflict: transient; another writer published the partition meanwhile. Nothing is recorded.
         """
+        self._refuse_other(current)
+        self.database.change(
+            "update current set inputs_seq = ?, code = ? where tbl = ? and key_start = ?",
+            (inputs_seq, code, current.table, text(current.span.start)),
+        )
+        self.history.add(current, "delivered", reason, now)
+
+    def _refuse_other(self, current: Current) -> None:
         if self.revision(current.table, current.span) != current.revision:
             raise Conflict(
                 f"{current.table} {current.span} was published by another writer meanwhile (not revision {current.revision} any "
                 "more): the work is planned again"
             )
+
+    def remove(self, current: Current, reason: str, now: datetime) -> None:
+        """Record that a partition is there no longer, since it is not kept; the caller uncovers it. Its readers have no news.
+
+        Raises:
+            Conflict: transient; another writer published the partition meanwhile. Nothing is recorded.
+        """
+        self._refuse_other(current)
         self.database.change(
-            "update current set inputs_seq = ?, code = ? where tbl = ? and key_start = ?",
-            (inputs_seq, code, current.table, text(current.span.start)),
+            "delete from current where tbl = ? and key_start = ?", (current.table, text(current.span.start))
         )
-        self.database.change(
-            "insert into publication (tbl, key_start, key_end, revision, kind, digest, rows, touched, reason, run_id, committed_at)"
-            " values (?,?,?,?,'delivered',?,?,'[]',?,'',?)",
-            (
-                current.table, text(current.span.start), text(current.span.end), current.revision,
-                str(current.digest), current.rows, reason, text(now),
-            ),
-        )  # fmt: skip
+        self.history.add(current, "removed", reason, now)
+
+    def leave(self, places: Iterable[tuple[str, Current | None]]) -> None:
+        """Record what is to leave the lake: folders and files, relative to its own, with the partition that was there."""
+        self.database.change_many(
+            "insert or replace into leaving values (?, ?, ?)",
+            [(place, c.table, text(c.span.start)) if c else (place, "", "") for place, c in places],
+        )
+
+    def leaving(self) -> list[str]:
+        """Return what is to leave the lake and may be there still; not where there is a partition again."""
+        rows = self.database.rows(
+            "select folder from leaving l where not exists"
+            " (select 1 from current c where c.tbl = l.tbl and c.key_start = l.key_start) order by folder"
+        )
+        return [row["folder"] for row in rows]
+
+    def all_left(self) -> None:
+        """Record that what was to leave has left."""
+        self.database.change("delete from leaving")
 
     def cover(self, table: str, spans_: Iterable[TimeWindow], covered: Intervals) -> None:
         """Replace what is delivered of `table` inside the partitions `spans_` by `covered`."""
@@ -365,29 +386,6 @@ class Ledger:
                 for rest in Intervals.of(*spans([row])) - Intervals.of(span):
                     self._insert_reopened(name, rest, row["reason"], row["since"], row["latest"], row["not_before"])
             self.work.clear_failures(name, span)
-
-    def made_at(self, table: str, span: TimeWindow) -> datetime | None:
-        """Return when a partition was last made, also where it came out equal; None before."""
-        where = "where tbl = :table and key_start = :start"
-        row = self.database.row(
-            f"select max(committed_at) as at from (select committed_at from publication {where}"
-            f" union all select committed_at from current {where})",
-            {"table": table, "start": text(span.start)},
-        )
-        return instant(row["at"]) if row and row["at"] else None
-
-    def touched_since(self, seq: int, table: str) -> list[tuple[int, Intervals]]:
-        """Return `(sequence number, event time touched)` of every publication of `table` after `seq`."""
-        rows = self.database.rows(
-            "select seq, touched from publication where tbl = ? and seq > ? and touched != '[]' order by seq",
-            (table, seq),
-        )
-        return [(row["seq"], _touched(row["touched"])) for row in rows]
-
-
-def _touched(value: str) -> Intervals:
-    with records():
-        return Intervals.union_of(read_span(start, end) for start, end in json.loads(value))
 
 
 def _reach_back(span: TimeWindow) -> datetime:

@@ -7,14 +7,25 @@ create table if not exists publication (
 );
 create index if not exists publication_by_table on publication (tbl, seq);
 create index if not exists publication_by_key on publication (tbl, key_start);
+create table if not exists published (
+    day text not null, tbl text not null, first integer not null, again integer not null, equal integer not null,
+    removed integer not null, rows integer not null, primary key (day, tbl)
+) without rowid;
+create table if not exists worked (
+    day text not null, automation text not null, runs integer not null, failed integer not null, cpu_seconds real not null,
+    primary key (day, automation)
+) without rowid;
 create table if not exists current (
     tbl text not null, key_start text not null, key_end text not null, revision integer not null,
     digest text not null, rows integer not null, file text not null, inputs_seq integer not null,
     code text not null, committed_at text not null, receipt text not null, seq integer not null,
     primary key (tbl, key_start)
 ) without rowid;
+create index if not exists current_by_seq on current (tbl, seq);
+create index if not exists current_with_rows on current (tbl, seq) where rows > 0;
 create index if not exists current_by_code on current (tbl, code);
 create index if not exists current_by_gap on current (tbl, key_start) where receipt ->> 'accepted' != '[]';
+create table if not exists leaving (folder text primary key, tbl text not null, key_start text not null) without rowid;
 create table if not exists coverage (tbl text not null, start text not null, "end" text not null, primary key (tbl, start)) without rowid;
 create table if not exists reopened (
     id integer primary key autoincrement, tbl text not null, start text not null, "end" text not null,

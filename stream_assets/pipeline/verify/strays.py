@@ -55,7 +55,12 @@ class Strays:
     def _unknown(self, paths: Iterable[Path]) -> list[Path]:
         known = self._ledger.files(self._name)
         found = [path for path in paths if self._relative(path) not in known]
-        asked = [path for path in found if all(self._is_asked(place) for place in (path, *path.parents))]
+        leaving = {self._layout.root / folder for folder in self._ledger.leaving()}
+        asked = [
+            path
+            for path in found
+            if all(self._is_asked(place) and place not in leaving for place in (path, *path.parents))
+        ]
         # A partition that somebody keeps elsewhere, behind a link, is in its place.
         return [p for p in asked if not p.is_symlink() or not any(k.startswith(f"{self._relative(p)}/") for k in known)]
 

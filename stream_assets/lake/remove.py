@@ -1,0 +1,95 @@
+"""Removing: what is not kept any longer goes out of the ledger first, and then out of its place, into staging for an hour.
+
+The ledger keeps the list of what is to leave until it has left. So a crash leaves a partition that is there as it was, or
+a folder that no reader is told of any more and that whoever comes next moves away.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import Grain
+from stream_assets.errors import Conflict
+from stream_assets.lake.disk import hold, lake_errors, move_new, sync_folder
+from stream_assets.lake.layout import Layout
+from stream_assets.lake.ledger import Current, Ledger
+from stream_assets.lake.publish import adopt_newer, newer
+
+
+def remove(
+    layout: Layout, ledger: Ledger, partitions: Sequence[tuple[Grain, Current]], reason: str, now: datetime,
+    together: Callable[[], Iterable[Path]],
+) -> None:  # fmt: skip
+    """Take partitions out of the lake, in one transaction. All or nothing.
+
+    Args:
+        layout: of the lake.
+        ledger: of the lake.
+        partitions: with the grain of their table.
+        reason: for the ledger.
+        now: the present instant.
+        together: checks what must hold, records what belongs into the same transaction, and returns further folders that go.
+
+    Raises:
+        Conflict: transient; another writer published one of the partitions, or a crash left a newer one, which is adopted
+            now. Nothing was removed.
+        LakeUnavailable: transient; the disk is full, or the ledger stayed locked. `clear` goes on with what was recorded.
+        LakeError: terminal; the lake cannot be written.
+    """
+    try:
+        with ledger.transaction():
+            for grain, current in partitions:
+                if newer(layout, ledger, current.table, grain, current.span):
+                    raise Conflict(f"a crash left a newer {current.table} {current.span}: the work is planned again")
+                ledger.remove(current, reason, now)
+            for table in {current.table for _, current in partitions}:
+                ledger.cover(table, [c.span for _, c in partitions if c.table == table], Intervals())
+            places = [(layout.partition(c.table, grain, c.span), c) for grain, c in partitions]
+            places += [(path, None) for path in together()]
+            ledger.leave((str(path.relative_to(layout.root)), current) for path, current in places)
+    except Conflict:
+        for grain, current in partitions:
+            adopt_newer(layout, ledger, current.table, grain, current.span)
+        raise
+    clear(layout, ledger)
+
+
+def clear(layout: Layout, ledger: Ledger) -> None:
+    """Move into staging what is to leave; what has been adopted or published there since stays.
+
+    Raises:
+        LakeUnavailable: transient; the disk is full. The next call goes on.
+        LakeError: terminal; the lake cannot be written.
+    """
+    if not ledger.leaving():
+        return
+    with lake_errors(layout.root), _held(layout.staging / uuid4().hex) as staging, ledger.transaction():
+        moved = [place for name in ledger.leaving() if (place := layout.root / name).exists()]
+        for number, place in enumerate(moved):
+            move_new(place, staging / f"{number:06d}")
+        for parent in {place.parent for place in moved}:
+            with suppress(OSError):  # it has other windows, or is a table's own
+                if parent.name.startswith("day="):
+                    parent.rmdir()
+        for parent in {place.parent if place.parent.exists() else place.parent.parent for place in moved}:
+            sync_folder(parent)
+        ledger.all_left()
+
+
+@contextmanager
+def _held(folder: Path) -> Generator[Path]:
+    """Make a folder that no sweep takes while it is filled; it stays if it has something in it."""
+    folder.mkdir(parents=True)
+    descriptor = hold(folder)
+    try:
+        yield folder
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,114 @@
+"""What is not kept any longer goes: planned by the rule, done in one transaction a piece, and never while it is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from stream_assets.core.declaration import StreamSpec
+from stream_assets.core.planning import RECORDS, Work, removal_of
+from stream_assets.core.window import Grain, TimeWindow
+from stream_assets.errors import LakeError, StreamAssetsError
+from stream_assets.lake.ledger import Current
+from stream_assets.lake.remove import remove
+from stream_assets.pipeline.content import delivered
+from stream_assets.pipeline.outcome import Outcome, Report
+from stream_assets.pipeline.site import Site, holding
+
+
+def remove_planned(site: Site, work: Work, request: int) -> Report:
+    """Remove what `work` names, under its lease.
+
+    A failure is an outcome. It is remembered apart from those of filling (see `removal_of`), and waits as they do.
+    """
+    (name,), records = work.tables, site.ledger.work
+    with holding(site, request, name, work.grain, work.span):
+        try:
+            gone = _Removal(site, work).do()
+        except StreamAssetsError as error:
+            failed = Outcome(name, work.span, "failed", None, str(error), type(error))
+            records.fail(removal_of(name), work.span, str(error), site.clock.now(), transient=failed.is_transient)
+            records.note_failed(request, str(error))
+            return Report(name, (failed,))
+        records.clear_failures(removal_of(name), work.span)
+        return Report(name, tuple(Outcome(name, span, "removed") for span in gone))
+
+
+class _Removal:
+    def __init__(self, site: Site, work: Work) -> None:
+        self._site = site
+        self._ledger = site.ledger
+        self._lake = site.lake
+        self._layout = site.lake.layout
+        self._work = work
+        self._span = work.span
+
+    def do(self) -> list[TimeWindow]:
+        """Return what of the work's table is gone: partitions, or the whole span where it is no table's."""
+        match self._work.removes:
+            case "windows":
+                return self._windows(self._stream)
+            case "days":
+                return self._days(self._stream)
+            case "rejected":
+                return self._rejected(self._stream)
+            case _:
+                return self._history()
+
+    @property
+    def _stream(self) -> StreamSpec:
+        stream = self._site.declarations.tables[self._work.tables[0]].stream
+        assert stream is not None
+        return stream
+
+    def _windows(self, stream: StreamSpec) -> list[TimeWindow]:
+        copies = self._ledger.current(stream.name, self._span)
+
+        def check() -> Iterable[Path]:
+            days = self._ledger.current(stream.daily, self._span)
+            has = {start: there for day in days for start, there in delivered(day, {}).items()}
+            for copy in copies:
+                if has.get(copy.span.start) != (copy.rows, copy.digest):
+                    raise LakeError(
+                        f"{copy.table} {copy.span}: its file stays, since its day has other events there: "
+                        f"`stream-assets verify {stream.daily}` says which, and what mends it"
+                    )
+            return ()
+
+        return self._remove([("5 min", c) for c in copies], check)
+
+    def _days(self, stream: StreamSpec) -> list[TimeWindow]:
+        days = self._ledger.current(stream.daily, self._span)
+        windows = self._ledger.current(stream.name, self._span)
+
+        def together() -> Iterable[Path]:
+            self._ledger.settle(stream.daily, self._span, self._ledger.mark())
+            self._ledger.advance("kept_from", stream.name, self._span.end)
+            beside = self._layout.beside(stream.name)
+            return [path for path, day in beside if day.overlaps(self._span)]
+
+        gone = self._remove([*(("day", c) for c in days), *(("5 min", c) for c in windows)], together)
+        self._lake.mark()
+        return gone
+
+    def _rejected(self, stream: StreamSpec) -> list[TimeWindow]:
+        def together() -> Iterable[Path]:
+            self._ledger.advance("rejected_from", stream.name, self._span.end)
+            return [p for p, day in self._layout.rejected_days(stream.name) if day.end <= self._span.end]
+
+        self._remove([], together)
+        self._lake.mark()
+        return [self._span]
+
+    def _history(self) -> list[TimeWindow]:
+        with self._ledger.transaction():
+            self._ledger.history.fold(self._span.end)
+            self._ledger.advance("history_from", RECORDS, self._span.end)
+        return [self._span]
+
+    def _remove(
+        self, partitions: list[tuple[Grain, Current]], together: Callable[[], Iterable[Path]]
+    ) -> list[TimeWindow]:
+        now = self._site.clock.now()
+        remove(self._layout, self._ledger, partitions, self._work.reason, now, together)
+        return [c.span for _, c in partitions if c.table == self._work.tables[0]]
