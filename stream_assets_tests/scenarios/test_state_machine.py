@@ -76,8 +76,9 @@ class Machine(RuleBasedStateMachine):
     def begin(self, freshness: dict[str, str]) -> None:
         self.freshness, self.body = freshness, 0
         self.w = World(
-            self.folder / "lake", *self.consumers(), now=f"{STARTS} 00:40", start=STARTS, sources={"events": Shop()}
-        )
+            self.folder / "lake", *self.consumers(), now=f"{STARTS} 00:40", start=STARTS, sources={"events": Shop()},
+            keep_windows="1 day",
+        )  # fmt: skip
         self.pipelines = [self.w.pipeline, self.opened()]
         self.w.run()
 
