@@ -29,7 +29,7 @@ from stream_assets_tests.one_oclock import OneOClock
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
-VARIABLES = {"SOURCE", "LAKE", "TIMEZONE", "START", "END", "CONSUMERS", "DRIFT"}
+VARIABLES = {"SOURCE", "LAKE", "TIMEZONE", "START", "END", "CONSUMERS", "DRIFT", "KEEP"}
 DATES = ("2026-03-01", "2026-03-02", "2026-04-01")
 FLIGHTS = "The flights of New York, 2013"
 
