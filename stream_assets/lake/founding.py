@@ -186,7 +186,7 @@ class Foundation:
     @property
     def start(self) -> datetime:
         """Local midnight of the first day kept."""
-        return datetime.fromisoformat(self.meta["start"])
+        return self.ledger.first("day")
 
     @property
     def made_at(self) -> datetime:
@@ -196,7 +196,7 @@ class Foundation:
     @property
     def windows_from(self) -> datetime:
         """Local midnight of the first day that has 5-minute partitions."""
-        return datetime.fromisoformat(self.meta["windows_from"])
+        return self.ledger.first("5 min")
 
 
 def write_marker(layout: Layout, meta: Mapping[str, str]) -> None:

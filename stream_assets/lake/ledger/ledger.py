@@ -24,6 +24,7 @@ from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
 
 FORMAT = "3"
+_FIRST: dict[Grain, str] = {"5 min": "windows_from", "day": "start"}
 Border = Literal["kept_from", "rejected_from", "history_from"]
 """What is removed from the oldest on: days of a stream, its rejected rows, records of the ledger."""
 _HAS_GAPS = "receipt ->> 'accepted' != '[]'"
@@ -89,6 +90,11 @@ class Ledger:
         """Return by name from when on there is still what has been removed before."""
         kept = {key.partition(":"): value for key, value in self.meta().items()}
         return {name: instant(value) for (kind, _, name), value in kept.items() if kind == what}
+
+    def first(self, grain: Grain) -> datetime:
+        """Return the start of the first partition of a grain: others may move it on while a lake is open."""
+        row = self.database.row("select value from meta where key = ?", (_FIRST[grain],))
+        return instant(row["value"] if row else "")
 
     def is_made(self) -> bool:
         """Whether the lake has been made: its ledger is there, and not just being created by somebody else."""
