@@ -33,6 +33,7 @@ MODULES = {
     "doctor": "doctor",
     "ledger": "ledger",
     "split": "split",
+    "horizon": "horizon",
 }
 """Command -> module of `commands/`, in the order of the help."""
 

@@ -70,7 +70,7 @@ def adopt(
 
 
 def _newest_first(pipeline: Pipeline, table: Table) -> Iterator[Current]:
-    first = pipeline.lake.windows_from if table.grain == "5 min" else pipeline.lake.start
+    first = pipeline.lake.ledger.first(table.grain)
     end = pipeline.calendar.day_around(pipeline.clock.now()).end
     while first < end:
         start = max(first, end - STEP)

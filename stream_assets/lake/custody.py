@@ -13,6 +13,7 @@ from uuid import uuid4
 from stream_assets.core.window import Calendar
 from stream_assets.errors import LakeError, UsageError
 from stream_assets.lake.disk import lake_errors, sync_file_system, sync_folder
+from stream_assets.lake.horizon import advance
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import FORMAT, Ledger
 from stream_assets.lake.ledger.alone import alone, put_in_place
@@ -88,6 +89,7 @@ def restore(root: Path, file: Path, now: datetime) -> Restored:
         try:
             _refuse(draft, file, root / "_lake.json")
             ledger = Ledger(draft)
+            _advance(ledger, root / "_lake.json")
             adopted = adopt_all(Layout(root, Calendar(ledger.meta()["zone"])), ledger)
             ledger.database.close()
             sync_file_system(root)
@@ -116,6 +118,14 @@ def _refuse(draft: Path, file: Path, marker: Path) -> None:
         raise LakeError(
             f"{file} is the ledger of {meta['lake_id']}, and this lake is {said}: choose a backup of this lake"
         )
+
+
+def _advance(ledger: Ledger, marker: Path) -> None:
+    """Let a backup of before the horizon was advanced begin where the lake does."""
+    said = json.loads(marker.read_text()).get("windows_from") if marker.exists() else None
+    if said is not None:
+        with ledger.transaction():
+            advance(ledger, datetime.fromisoformat(said))
 
 
 def _remove(draft: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from uuid import uuid4
 from stream_assets.core.window import Calendar
 from stream_assets.errors import DeclarationError, LakeError, UsageError
 from stream_assets.lake.disk import lake_errors, refuse_unfit, refuse_without_exchange, take_name
+from stream_assets.lake.horizon import advance
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import FORMAT, Ledger, is_other_place, place
 
@@ -84,8 +85,7 @@ class Foundation:
                 f"the lake would start on {self.calendar.day_of(first)}, and its streams end on {self.calendar.day_of(end)}: "
                 "set an earlier start (STREAM_ASSETS_START), or a later end (STREAM_ASSETS_END)"
             )
-        last = min(end, now) if end else now
-        windows_from = max(first, self.calendar.day_around(last - WINDOWS_BEFORE_END).start)
+        windows_from = max(first, self.newest_windows(end, now))
         root = self.layout.root
         root.mkdir(parents=True, exist_ok=True)
         # Somebody else may make the lake and fill it meanwhile, so its ledger is looked for after its partitions.
@@ -99,6 +99,11 @@ class Foundation:
         self.layout.staging.mkdir(exist_ok=True)
         refuse_without_exchange(self.layout.staging)
         self.ledger.create(self.calendar, first, windows_from, now)
+
+    def newest_windows(self, end: datetime | None, now: datetime) -> datetime:
+        """Return the start of the newest 300 days: up to now, or to the `end` of a finished history."""
+        last = min(end, now) if end else now
+        return self.calendar.day_around(last - WINDOWS_BEFORE_END).start
 
     def _refuse_other(self, zone: str, start: datetime | None) -> None:
         meta = self.meta
@@ -121,12 +126,13 @@ class Foundation:
     def _refuse_other_ledger(self) -> None:
         """A lake and its ledger know each other: both keep the lake's id."""
         try:
-            said = json.loads(self.layout.marker.read_text())["lake_id"]
+            marker = json.loads(self.layout.marker.read_text())
+            said, windows_from = marker["lake_id"], marker.get("windows_from")
         except FileNotFoundError:
             self.mark()
             return
         except (ValueError, KeyError, TypeError):
-            said = None
+            said = windows_from = None
         if said is not None and said == self.meta.get("copy_of") and not self.is_copy:
             self.mark()  # a crash between the two steps of `split`
         elif said != self.id:
@@ -135,11 +141,14 @@ class Foundation:
                 "they come from two lakes. Put back the ledger that belongs here (`stream-assets ledger restore`), or make it anew "
                 "(`stream-assets ledger rebuild`)"
             )
+        elif windows_from != self.meta["windows_from"] and not self.is_copy:
+            self.mark()  # a crash between the two steps of `advance`
 
     def mark(self) -> None:
-        """Write beside the ledger whose lake this is, what was fixed when it was made, and what has been removed since."""
+        """Write beside the ledger whose lake this is, what is fixed, and what has been removed; one at a time, so that the newest stays."""
+        with self.ledger.transaction():
+            write_marker(self.layout, self.ledger.meta())
         self.__dict__.pop("meta", None)
-        write_marker(self.layout, self.meta)
 
     @property
     def id(self) -> str:
@@ -176,6 +185,20 @@ class Foundation:
         with self.ledger.transaction():
             was = self.ledger.meta()["lake_id"]
             self.ledger.change_meta({"lake_id": uuid4().hex, "copy_of": was, **place(self.layout.root)})
+        self.mark()
+
+    def advance(self, windows_from: datetime, refuse: Callable[[], None]) -> None:
+        """Let 5-minute partitions begin on a later day. No file is touched; what lies before is not made again.
+
+        The ledger changes first; the marker follows here, or, after a crash, when the lake is opened next.
+
+        Args:
+            windows_from: local midnight of the first day that has them.
+            refuse: called when nobody else can write; what it raises leaves everything as it is.
+        """
+        with self.ledger.transaction():
+            refuse()
+            advance(self.ledger, windows_from)
         self.mark()
 
     @cached_property

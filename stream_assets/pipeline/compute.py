@@ -73,12 +73,18 @@ class Compute:
         return Inputs(self._site, self._consumer, TimeWindow(self._read(partitions[0]).start, partitions[-1].end))
 
     def _read(self, partition: TimeWindow) -> TimeWindow:
-        return lookback_span(partition, self._table, self._rule.origin(self._table), self._site.lake.calendar)
+        return lookback_span(partition, self._table, self._rule.state.start, self._site.lake.calendar)
 
     def can_be_read(self, partition: TimeWindow, inputs: Inputs, covered: Intervals) -> bool:
         """Whether the inputs of `covered`, and the lookback before a closed partition, are there."""
-        wanted = self._wanted(partition, covered)
-        return all(there.covers(span) for there in inputs.readable.values() for span in wanted)
+        return not any(
+            self._wanted(partition, covered) - there - self._not_made(name, partition)
+            for name, there in inputs.readable.items()
+        )
+
+    def _not_made(self, name: str, partition: TimeWindow) -> Intervals:
+        """Return what of an input the lookback of a partition takes as it is, there or not."""
+        return self._rule.not_made(name) - Intervals.of(partition)
 
     def partition(self, partition: TimeWindow, inputs: Inputs, covered: Intervals) -> Computed:
         """Compute one partition from its inputs in `covered`, and in its lookback.
@@ -149,7 +155,7 @@ class Compute:
                 )
             return there
         for name, readable in inputs.readable.items():
-            missing = Intervals.of(self._read(partition)) - readable
+            missing = Intervals.of(self._read(partition)) - readable - self._not_made(name, partition)
             if missing:
                 raise NotReady(
                     f"{self._consumer.name} {self.key(partition)} needs {name}, which is not sealed in {missing}: "

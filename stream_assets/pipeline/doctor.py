@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from stream_assets.core.check import Check
-from stream_assets.core.window import GRID
+from stream_assets.pipeline.horizon import MANY_KEYS, MOST_KEYS, keys
 
 if TYPE_CHECKING:
     from stream_assets.pipeline.pipeline import Pipeline
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 CLOCKS_DIFFER = timedelta(minutes=1)
 LONG = timedelta(hours=6)
 """Work that has been running for longer than this is worth a look."""
-MANY_KEYS, TOO_MANY_KEYS = 90_000, 100_000
-"""Dagster recommends at most 100,000 partitions an asset."""
 
 
 def examine(pipeline: Pipeline) -> Iterator[Check]:
@@ -91,14 +89,13 @@ def _failures(pipeline: Pipeline) -> Check:
 
 
 def _keys(pipeline: Pipeline) -> Check:
-    today = pipeline.calendar.day_around(pipeline.clock.now())
-    count = max(0, (today.end - pipeline.lake.windows_from) // GRID)
+    count = keys(pipeline)
     said = f"{count:,} windows since {pipeline.calendar.day_of(pipeline.lake.windows_from)}"
     if count < MANY_KEYS:
         return Check("keys", "ok", said)
-    said += f"; Dagster recommends at most {TOO_MANY_KEYS:,} partitions an asset"
-    todo = "begin a new lake with a later STREAM_ASSETS_START, or use the command line, which has no such limit"
-    return Check("keys", "problem" if count > TOO_MANY_KEYS else "warning", said, todo)
+    said += f"; Dagster recommends at most {MOST_KEYS:,} partitions an asset"
+    todo = "stream-assets horizon says what `stream-assets horizon --advance` would remove: older events stay in days"
+    return Check("keys", "problem" if count > MOST_KEYS else "warning", said, todo)
 
 
 def versions() -> Check:

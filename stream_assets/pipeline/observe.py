@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from stream_assets.core.declaration import Consumer, Declarations, StreamSpec
+from stream_assets.core.declaration import Consumer, Declarations, StreamSpec, Table
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import RECORDS, LedgerState, TableState, horizons, removal_of
 from stream_assets.core.planning.due import reach
@@ -114,8 +114,15 @@ def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
                 consumer.name, consumer.code, code_stated=consumer.code_stated, seq=ledger.seq(), now=now
             )
             if before and before.code != consumer.code and (consumer.code_stated or before.code_stated):
-                for span in ledger.coverage(consumer.name):
+                for span in kept_up(ledger, declarations.tables[consumer.name]):
                     ledger.reopen(consumer.name, Intervals.of(span), f"code version is now {consumer.code}", now, now)
+
+
+def kept_up(ledger: Ledger, table: Table) -> Intervals:
+    """Return what is there of `table` and is made again where it should contain something else."""
+    there = ledger.coverage(table.name)
+    first = ledger.first(table.grain)
+    return there.clip(TimeWindow(first, max(first, there.hull.end))) if there.hull else there
 
 
 def _look_at_inputs(site: Site, consumer: Consumer) -> None:
@@ -125,7 +132,7 @@ def _look_at_inputs(site: Site, consumer: Consumer) -> None:
     if known is None or known.reconciled_seq == seq:
         return
     with site.ledger.transaction():
-        coverage, now = site.ledger.coverage(consumer.name), site.clock.now()
+        coverage, now = kept_up(site.ledger, site.declarations.tables[consumer.name]), site.clock.now()
         _reconcile(site, consumer, known.reconciled_seq, coverage, now)
         if known.reconciled_seq < site.ledger.history.folded_upto():
             site.ledger.reopen(

@@ -25,6 +25,7 @@ from stream_assets.pipeline.retention import remove_planned
 from stream_assets.pipeline.running import Running
 from stream_assets.pipeline.site import Site, holding
 
+_OLDER = ". Older events are in days alone (`stream-assets horizon`): a UI that offers older windows has to reload its code location"
 _SWEEP, _SWEEP_EVERY = "sweep", timedelta(minutes=10)
 
 
@@ -361,11 +362,12 @@ class Pipeline:
 
     def _refuse_outside(self, target: Table, span: TimeWindow) -> None:
         """Refuse what lies before the first partition, or in the future; a range may be of any length until it was here."""
-        first = self.lake.windows_from if target.grain == "5 min" else self.lake.start
+        first = self.lake.ledger.first(target.grain)
         today = self.calendar.day_around(self.clock.now())
         if span.start < first:
+            older = _OLDER if span.start >= self.lake.start else ""
             raise UsageError(
-                f"{target.name} {self._key(target, span.start)}: its first partition is {self._key(target, first)}"
+                f"{target.name} {self._key(target, span.start)}: its first partition is {self._key(target, first)}{older}"
             )
         if span.end > today.end:
             raise UsageError(

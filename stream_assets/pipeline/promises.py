@@ -117,7 +117,7 @@ def _standing(
         timedelta(0) if finished else now - through,
         _held_by(site, state, consumer, through),
         before - coverage,
-        site.ledger.count_other_code(consumer.name, consumer.code),
+        site.ledger.count_other_code(consumer.name, consumer.code, first),
         state.table(consumer.name).failures,
         is_empty,
         is_empty and promise.kept(now - seen) and not _has_failed(site, state, consumer),

@@ -10,6 +10,7 @@ from stream_assets.core.planning.due import lookback_span
 from stream_assets.core.window import TimeWindow
 from stream_assets.lake.ledger import Current
 from stream_assets.pipeline.inputs import fingerprint
+from stream_assets.pipeline.observe import kept_up
 from stream_assets.pipeline.site import Site
 
 WHY = "its inputs are not those in its receipt"
@@ -42,7 +43,7 @@ def _recognise(site: Site, consumer: Consumer) -> int:
 
 
 def _by_day(site: Site, consumer: Consumer) -> Iterator[list[Current]]:
-    hull = site.ledger.coverage(consumer.name).hull
+    hull = kept_up(site.ledger, site.declarations.tables[consumer.name]).hull
     for day in site.lake.calendar.days(hull) if hull else ():
         found = [c for c in site.ledger.current(consumer.name, day) if c.span.start >= day.start]
         if found:
@@ -51,8 +52,7 @@ def _by_day(site: Site, consumer: Consumer) -> Iterator[list[Current]]:
 
 def _stale(site: Site, consumer: Consumer, currents: list[Current]) -> list[Current]:
     table = site.declarations.tables[consumer.name]
-    first = site.lake.windows_from if table.grain == "5 min" else site.lake.start
-    reads = [lookback_span(c.span, table, first, site.lake.calendar) for c in currents]
+    reads = [lookback_span(c.span, table, site.lake.start, site.lake.calendar) for c in currents]
     hull = TimeWindow(reads[0].start, currents[-1].span.end)
     grains = site.ledger.tables()
     files = {i: site.lake.files(i, hull) if i in grains else [] for i in consumer.inputs}

@@ -40,7 +40,7 @@ def test_doctor_finds_nothing_wrong_with_a_lake_that_is_well(filled: Shell) -> N
         "failures", "keys", "versions",
     ]  # fmt: skip
     assert found["source of events"][1].endswith("complete up to 2026-03-10 00:46:30Z")
-    assert found["keys"][1] == "576 windows since 2026-03-09"
+    assert found["keys"][1] == "297 windows since 2026-03-09"
     assert "ok       ledger: whole" in filled("doctor").out
 
 
@@ -108,7 +108,7 @@ def test_doctor_knows_sources_that_do_not_answer_many_keys_and_work_that_hangs(
     work = Ledger(filled.lake / "_ledger.sqlite").work
     span = TimeWindow(now - timedelta(minutes=7), now - timedelta(minutes=2))
     work.begin(None, "x", "5 min", ("orders",), span, now - timedelta(hours=7))
-    monkeypatch.setattr(doctor, "MANY_KEYS", 576)
+    monkeypatch.setattr(doctor, "MANY_KEYS", 297)
     away = {"STREAM_ASSETS_SOURCE": f"file://{tmp_path}/nowhere"}
     answer = filled("doctor", "--json", **away)
     found = checks(answer)
@@ -117,7 +117,7 @@ def test_doctor_knows_sources_that_do_not_answer_many_keys_and_work_that_hangs(
     assert found["source of events"][1]
     assert found["keys"] == (
         "warning",
-        "576 windows since 2026-03-09; Dagster recommends at most 100,000 partitions an asset",
+        "297 windows since 2026-03-09; Dagster recommends at most 100,000 partitions an asset",
     )
     assert found["work"] == ("warning", "1 pieces of work were given up by their processes without a word")
     hangs = work.begin(None, "x", "5 min", ("orders",), span, now - timedelta(hours=7))

@@ -128,7 +128,7 @@ def test_the_newest_publication_and_its_code_need_no_history(ledger: Ledger) -> 
         " where p.tbl = 'code' order by p.seq desc limit 1"
     )
     assert all(row["detail"].startswith("SEARCH") for row in plan), [row["detail"] for row in plan]
-    assert ledger.count_other_code("code", "new") == 287
+    assert ledger.count_other_code("code", "new", START) == 287
     assert ledger.made_by_other_code("code", "new", WINDOWS[-2].start) == Intervals.of(*WINDOWS[-2:])
 
 

@@ -25,7 +25,8 @@ def refresh(session: Session, consumer: str, start: str | None, end: str | None)
         spans = [pipeline.range(consumer, start, end)]
     else:
         everything = session.span(None, end)
-        stale = pipeline.lake.ledger.made_by_other_code(consumer, declared.code, everything.start)
+        ledger = pipeline.lake.ledger
+        stale = ledger.made_by_other_code(consumer, declared.code, ledger.first(declared.grain))
         spans = [s for s in stale.clip(everything) if s]
     return fill_spans(
         session, consumer, _whole(session, consumer, spans), "refreshed by a person",

@@ -90,22 +90,19 @@ class Rule:
             return _span(max(self.first(table), ahead.open_from), ahead.windows_upto)
         return _span(self.first(table), ahead.upto)
 
-    def origin(self, table: Table) -> datetime:
-        """Return the start of the first partition that `table` could ever have; lookbacks reach no further."""
-        return self.state.windows_from if table.grain == "5 min" else self.state.start
-
     def first(self, table: Table) -> datetime:
         """Return the start of the first partition of `table` that is kept, or can be made.
 
         A consumer's older partitions stay as they are: of what they were made from, some is gone.
         """
+        begin = self.state.windows_from if table.grain == "5 min" else self.state.start
         if table.stream:
-            return max(self.origin(table), self.kept_from(table.stream))
+            return max(begin, self.kept_from(table.stream))
         assert table.consumer is not None
         streams = [s for s in self.declarations.streams if s.name in table.consumer.inputs]
         kept = [k for s in streams if (k := self.kept_from(s)) > self.state.start]
         reached = (reach(TimeWindow(k - GRID, k), table, self.calendar).end for k in kept)
-        return max([self.origin(table), *reached])
+        return max([begin, *reached])
 
     def kept_from(self, stream: StreamSpec) -> datetime:
         """Return local midnight of the first day of `stream` that is kept: no day before it is there, or it is to go.
@@ -118,6 +115,12 @@ class Rule:
         if stream.keep.events is None or sealed is None:
             return removed
         return max(removed, self.calendar.day_around(min(self.now, sealed.end) - stream.keep.events).start)
+
+    def not_made(self, name: str) -> Intervals:
+        """Return what a lookback does not wait for: the windows of a consumer before the first. What is there is read."""
+        table = self.declarations.tables[name]
+        is_given_up = table.consumer is not None and table.grain == "5 min"
+        return _span(self.state.start, self.state.windows_from) if is_given_up else Intervals()
 
     def due(
         self, table: Table, extra: Mapping[str, Intervals] = MappingProxyType({}), *, at_once: bool = False
@@ -170,12 +173,10 @@ class Rule:
             there = Intervals.union_of(d for s in there for d in self.calendar.days(s) if s.covers(d))
         if not consumer.lookback or not there.hull:
             return there
-        read = Intervals.of(
-            lookback_span(there.hull, table, self.origin(table), self.calendar),
-        )
+        read = Intervals.of(lookback_span(there.hull, table, self.state.start, self.calendar))
         holes = read
         for name in consumer.inputs:
-            holes &= self._readable(name, extra)
+            holes &= self._readable(name, extra) | self.not_made(name)
         holes = read - holes
         return there - Intervals.union_of(reach(hole, table, self.calendar) for hole in holes)
 
@@ -260,7 +261,10 @@ def reach(span: TimeWindow, table: Table, calendar: Calendar) -> TimeWindow:
 
 
 def lookback_span(partition: TimeWindow, table: Table, first: datetime, calendar: Calendar) -> TimeWindow:
-    """Return the span that a consumer reads for `partition`: its lookback before it, clipped at `first`."""
+    """Return the span that a consumer reads for `partition`: its lookback before it, clipped at the `first` day kept.
+
+    Windows reach back to before the first one, since days have the events of then.
+    """
     consumer = table.consumer
     if consumer is None or not consumer.lookback:
         return partition

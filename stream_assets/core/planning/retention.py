@@ -82,7 +82,7 @@ def _busy(rule: Rule, stream: StreamSpec) -> Intervals:
             if table and table.stream == stream:
                 spans.append(work.span)
             elif table and table.consumer and stream.name in table.consumer.inputs:
-                spans.append(lookback_span(work.span, table, rule.origin(table), rule.calendar))
+                spans.append(lookback_span(work.span, table, rule.state.start, rule.calendar))
     return _days(rule, spans)
 
 

@@ -24,7 +24,6 @@ from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
 
 FORMAT = "3"
-_FIRST: dict[Grain, str] = {"5 min": "windows_from", "day": "start"}
 Border = Literal["kept_from", "rejected_from", "history_from"]
 """What is removed from the oldest on: days of a stream, its rejected rows, records of the ledger."""
 _HAS_GAPS = "receipt ->> 'accepted' != '[]'"
@@ -93,7 +92,8 @@ class Ledger:
 
     def first(self, grain: Grain) -> datetime:
         """Return the start of the first partition of a grain: others may move it on while a lake is open."""
-        row = self.database.row("select value from meta where key = ?", (_FIRST[grain],))
+        key = "start" if grain == "day" else "windows_from"
+        row = self.database.row("select value from meta where key = ?", (key,))
         return instant(row["value"] if row else "")
 
     def is_made(self) -> bool:
@@ -224,11 +224,12 @@ class Ledger:
         )
         return merged(rows)
 
-    def count_other_code(self, table: str, code: str) -> int:
-        """Return how many partitions of `table` another code made."""
-        # Two ranges of the index, since SQLite reads all of it for `!=`.
-        count = "select count(*) from current where tbl = :table and code"
-        row = self.database.row(f"select ({count} < :code) + ({count} > :code) as n", {"table": table, "code": code})
+    def count_other_code(self, table: str, code: str, since: datetime) -> int:
+        """Return how many partitions of `table` that start at `since` or later another code made."""
+        # Two ranges of this index: for `!=`, and by the primary key, SQLite would read all of the table.
+        count = "select count(*) from current indexed by current_by_code where tbl = :table and key_start >= :since and code"
+        values = {"table": table, "code": code, "since": text(since)}
+        row = self.database.row(f"select ({count} < :code) + ({count} > :code) as n", values)
         return row["n"] if row else 0
 
     def accepted(self) -> list[tuple[str, Accepted]]:

@@ -23,6 +23,7 @@ REOPENED = "reopened, and made again by themselves"
 OTHER_CODE = "made by other code"
 FAILED = "failed when they were to be made again"
 ACCEPTED = "without data, as somebody has accepted"
+BEFORE = "of before the first window that is made again"
 UNREADABLE = "without all of their inputs"
 
 
@@ -89,6 +90,8 @@ class Consumers:
     def _why_not(self, current: Current, state: LedgerState) -> str:
         """Return why a partition is known not to be what its inputs give now; nothing where it should be."""
         known = state.table(self._table.name)
+        if self._table.grain == "5 min" and current.span.start < state.windows_from:
+            return BEFORE
         if current.receipt.accepted:
             return ACCEPTED
         if any(f.span.overlaps(current.span) for f in known.failures):

@@ -121,17 +121,28 @@ class Findings:
 
     def make(self, table: str, grain: Grain, span: TimeWindow) -> Mend:
         """Return what makes the partitions of `span` again, and publishes those that come out otherwise."""
-        return self._of_declared(table, "make", f"stream-assets materialize {table} {self._range(grain, span)}")
+        return self._of_declared(
+            table, grain, span, "make", f"stream-assets materialize {table} {self._range(grain, span)}"
+        )
 
     def remake(self, table: str, grain: Grain, span: TimeWindow) -> Mend:
         """Return what publishes the partitions of `span` again whose files are not as they were written."""
-        return self._of_declared(table, "remake", f"stream-assets verify {table} {self._range(grain, span)} --mend")
+        return self._of_declared(
+            table, grain, span, "remake", f"stream-assets verify {table} {self._range(grain, span)} --mend"
+        )
 
     def cover(self, table: str, grain: Grain, span: TimeWindow) -> Mend:
         """Return what makes the ledger count again what is delivered in `span`."""
         return Mend("cover", f"stream-assets verify {table} {self._range(grain, span)} --mend")
 
-    def _of_declared(self, table: str, way: Way, command: str) -> Mend:
+    def is_made(self, grain: Grain, span: TimeWindow) -> bool:
+        """Whether partitions in `span` are made again at all, and do not lie before the first."""
+        return span.start >= self.site.ledger.first(grain)
+
+    def _of_declared(self, table: str, grain: Grain, span: TimeWindow, way: Way, command: str) -> Mend:
+        if not self.is_made(grain, span):
+            said = "it lies before the first key (`stream-assets horizon`), so it is not made again: put its file back from a copy"
+            return Mend("by hand", said)
         if table in self.site.declarations.tables:
             return Mend(way, command)
         said = f"nobody declares {table!r} any more: declare it again, or move its folder out of the lake"

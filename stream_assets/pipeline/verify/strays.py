@@ -90,7 +90,7 @@ class Strays:
         by_hand = Mend("by hand", f"move {stray} out of the lake")
         if self._layout.revision_of(stray.name) is None or span is None or not span.overlaps(self._possible):
             return by_hand
-        can_mend = self._lake.can_publish(self._name, self._grain, span)
+        can_mend = self._found.is_made(self._grain, span) and self._lake.can_publish(self._name, self._grain, span)
         return self._found.remake(self._name, self._grain, span) if can_mend else by_hand
 
     def _relative(self, path: Path) -> str:

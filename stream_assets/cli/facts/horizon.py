@@ -1,0 +1,55 @@
+"""Where 5-minute keys begin, and what goes if they begin later."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from stream_assets.cli.facts.values import at
+from stream_assets.core.window import GRID, TimeWindow
+
+if TYPE_CHECKING:
+    from stream_assets.pipeline.pipeline import Pipeline
+
+
+def horizon_facts(pipeline: Pipeline) -> dict[str, Any]:
+    """Return where keys begin now, how many there are, and when there are too many."""
+    from stream_assets.pipeline.horizon import MANY_KEYS, MOST_KEYS, keys, tables
+
+    first, calendar = pipeline.lake.windows_from, pipeline.calendar
+    return {
+        "timezone": calendar.zone,
+        "windows_from": at(first),
+        "first_key": _key(pipeline, first),
+        "keys": keys(pipeline),
+        "tables": [t.name for t in tables(pipeline)],
+        "many_keys": MANY_KEYS,
+        "many_keys_on": str(calendar.day_of(first + MANY_KEYS * GRID)),
+        "most_keys": MOST_KEYS,
+        "most_keys_on": str(calendar.day_of(first + MOST_KEYS * GRID)),
+    }
+
+
+def move_facts(pipeline: Pipeline, to: datetime) -> dict[str, Any]:
+    """Return what becomes of the keys if they begin at `to`, and what stands against it."""
+    from stream_assets.errors import UsageError
+    from stream_assets.pipeline.horizon import keys, refuse
+
+    first = pipeline.lake.windows_from
+    refused = None
+    try:
+        refuse(pipeline, to)
+    except UsageError as error:
+        refused = str(error)
+    removed = min(keys(pipeline), max(0, (to - first) // GRID))
+    return {
+        "day": str(pipeline.calendar.day_of(to)),
+        "first_key": _key(pipeline, to),
+        "removed_keys": removed,
+        "keys": keys(pipeline) - removed,
+        "refused": refused,
+    }
+
+
+def _key(pipeline: Pipeline, start: datetime) -> str:
+    return pipeline.calendar.key(TimeWindow(start, start + GRID), "5 min")

@@ -1,0 +1,113 @@
+"""How far back 5-minute partitions reach: how many keys that makes, and whether they may begin later."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.planning import Rule
+from stream_assets.core.window import GRID, TimeWindow
+from stream_assets.errors import UsageError
+
+if TYPE_CHECKING:
+    from stream_assets.core.declaration import Table
+    from stream_assets.pipeline.pipeline import Pipeline
+
+MANY_KEYS, MOST_KEYS = 90_000, 100_000
+"""Dagster recommends at most 100,000 partitions an asset."""
+
+_DAY = timedelta(days=1)
+
+
+def tables(pipeline: Pipeline) -> list[Table]:
+    """Return the declared tables of 5-minute grain."""
+    return [table for table in pipeline.declarations.tables.values() if table.grain == "5 min"]
+
+
+def keys(pipeline: Pipeline) -> int:
+    """Return how many keys each of them has now."""
+    return max(timedelta(0), pipeline.clock.now() - pipeline.lake.windows_from) // GRID
+
+
+def usual(pipeline: Pipeline) -> datetime:
+    """Return where keys begin if nobody says otherwise: the newest 300 days have them, as in a lake that is made now."""
+    ends = [pipeline.calendar.midnight(s.end) for s in pipeline.declarations.streams if s.end]
+    end = max(ends) if ends and len(ends) == len(pipeline.declarations.streams) else None
+    return max(pipeline.lake.windows_from, pipeline.lake.newest_windows(end, pipeline.clock.now()))
+
+
+def latest(pipeline: Pipeline) -> datetime:
+    """Return the latest day that keys may begin on: the first of the live span, for whatever has windows."""
+    rule = Rule(pipeline.declarations, pipeline.state(), pipeline.calendar, pipeline.clock.now())
+    starts: list[datetime] = []
+    for table in tables(pipeline):
+        closed = max(1, table.consumer.cadence.step // _DAY) if table.consumer else 1
+        open_from = pipeline.calendar.day_of(rule.horizon(table).open_from)
+        starts.append(pipeline.calendar.midnight(open_from - closed * _DAY))
+    return min(starts)
+
+
+def advance(pipeline: Pipeline, to: datetime) -> None:
+    """Let 5-minute partitions begin on the day that starts at `to`. Idempotent, and atomic.
+
+    Files stay, and are read as before. What lies before is not wanted any more: its events are in days alone, and late
+    ones heal these. Whether Dagster is about to fill a key that goes is asked before this.
+
+    Raises:
+        UsageError: terminal; see `refuse`. Nothing has changed.
+        LakeError: terminal; the lake is a copy, or cannot be written.
+    """
+    pipeline.lake.refuse_copy()
+    pipeline.lake.advance(to, lambda: refuse(pipeline, to))
+
+
+def refuse(pipeline: Pipeline, to: datetime) -> None:
+    """Say why 5-minute partitions cannot begin at `to`; nothing where they can, or do.
+
+    Raises:
+        UsageError: terminal; no local midnight, before where they begin, in the live span, after a closed day that is
+            not sealed, or work is in flight that touches what would go.
+    """
+    calendar, first = pipeline.calendar, pipeline.lake.windows_from
+    day = calendar.day_of(to)
+    if calendar.midnight(day) != to:
+        raise UsageError(
+            f"{to:%Y-%m-%dT%H:%M:%SZ} is no local midnight in {calendar.zone}: name a day, like {calendar.day_of(first)}"
+        )
+    if to < first:
+        raise UsageError(
+            f"5-minute keys begin on {calendar.day_of(first)}, and never earlier again: name a later day than {day}"
+        )
+    live = latest(pipeline)
+    if to > max(first, live):
+        raise UsageError(
+            f"the live span begins on {calendar.day_of(live)}, and its windows are needed: name that day or one before, not {day}"
+        )
+    gone = TimeWindow(first, to)
+    _refuse_unsealed(pipeline, gone)
+    for work in pipeline.lake.ledger.work.in_flight(pipeline.clock.now()):
+        names = [t.name for t in tables(pipeline) if t.name in work.tables]
+        if names and work.span.overlaps(gone):
+            raise UsageError(
+                f"{', '.join(names)} {work.span} is being filled, and windows of it would go: wait until it is done "
+                "(`stream-assets status`), and try again"
+            )
+
+
+def _refuse_unsealed(pipeline: Pipeline, gone: TimeWindow) -> None:
+    """Let no window go whose events are in no sealed day."""
+    rule = Rule(pipeline.declarations, pipeline.state(), pipeline.calendar, pipeline.clock.now())
+    for stream in pipeline.declarations.streams:
+        days = pipeline.declarations.tables[stream.daily]
+        needed = rule.wanted(days) | rule.state.table(stream.name).coverage
+        lacking: Intervals = needed.clip(gone) - rule.state.table(stream.daily).coverage
+        if lacking:
+            unsealed = [day for span in lacking for day in pipeline.calendar.days(span)]
+            key = pipeline.calendar.key(unsealed[0], "day")
+            more = f" (and {len(unsealed) - 1} more)" if len(unsealed) > 1 else ""
+            raise UsageError(
+                f"{stream.daily} {key}{more} is not sealed, so its windows may be all that there is of it: `stream-assets run` "
+                f"seals it, and `stream-assets accept-gap {stream.daily} --from {key}` where its data is gone for good; or "
+                "name a day up to that one"
+            )
