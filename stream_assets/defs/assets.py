@@ -76,9 +76,10 @@ def _fill(
     request, reason = _asked(context.run.tags)
     try:
         for tag in (PARTITION, RANGE_START, RANGE_END):
-            # Dagster takes a key that was typed by hand for the next one that there is.
+            # Dagster takes a key that was typed by hand for the next one that there is, and fails on one that has gone.
             if tag in context.run.tags:
-                pipeline.calendar.parse_key(context.run.tags[tag], table.grain)
+                asked = pipeline.calendar.parse_key(context.run.tags[tag], table.grain)
+                pipeline.refuse_before_first(table, asked.start)
         spans = [pipeline.calendar.parse_key(key, table.grain) for key in context.partition_keys]
         span = TimeWindow(min(s.start for s in spans), max(s.end for s in spans))
         with pipeline.running(table.name, span, request=request, run_id=context.run.run_id, reason=reason) as running:

@@ -362,17 +362,25 @@ class Pipeline:
 
     def _refuse_outside(self, target: Table, span: TimeWindow) -> None:
         """Refuse what lies before the first partition, or in the future; a range may be of any length until it was here."""
-        first = self.lake.ledger.first(target.grain)
+        self.refuse_before_first(target, span.start)
         today = self.calendar.day_around(self.clock.now())
-        if span.start < first:
-            older = _OLDER if span.start >= self.lake.start else ""
-            raise UsageError(
-                f"{target.name} {self._key(target, span.start)}: its first partition is {self._key(target, first)}{older}"
-            )
         if span.end > today.end:
             raise UsageError(
                 f"{target.name}: the range ends at {span.end:%Y-%m-%dT%H:%MZ}, in the future: the last day that can be "
                 f"filled is {self.calendar.day_of(today.start)}"
+            )
+
+    def refuse_before_first(self, target: Table, start: datetime) -> None:
+        """Refuse a partition that starts before the first one, which may have moved on since its key was offered.
+
+        Raises:
+            UsageError: terminal; it does.
+        """
+        first = self.lake.ledger.first(target.grain)
+        if start < first:
+            older = _OLDER if start >= self.lake.start else ""
+            raise UsageError(
+                f"{target.name} {self._key(target, start)}: its first partition is {self._key(target, first)}{older}"
             )
 
     def _key(self, target: Table, start: datetime) -> str:

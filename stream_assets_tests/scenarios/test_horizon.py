@@ -81,7 +81,7 @@ def advanced(w: World) -> World:
 
 def verified(w: World) -> Verification:
     everything = TimeWindow(w.pipeline.lake.start, w.calendar.day_around(w.now).end)
-    return verify(w.pipeline.site, list(w.pipeline.declarations.tables), everything, is_deep=True)
+    return verify(w.pipeline.site, list(w.pipeline.declarations.tables), everything)
 
 
 def marked(w: World) -> datetime:
