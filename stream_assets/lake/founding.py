@@ -127,12 +127,12 @@ class Foundation:
         """A lake and its ledger know each other: both keep the lake's id."""
         try:
             marker = json.loads(self.layout.marker.read_text())
-            said, windows_from = marker["lake_id"], marker.get("windows_from")
+            said = marker["lake_id"]
         except FileNotFoundError:
             self.mark()
             return
         except (ValueError, KeyError, TypeError):
-            said = windows_from = None
+            said, marker = None, {}
         if said is not None and said == self.meta.get("copy_of") and not self.is_copy:
             self.mark()  # a crash between the two steps of `split`
         elif said != self.id:
@@ -141,8 +141,8 @@ class Foundation:
                 "they come from two lakes. Put back the ledger that belongs here (`stream-assets ledger restore`), or make it anew "
                 "(`stream-assets ledger rebuild`)"
             )
-        elif windows_from != self.meta["windows_from"] and not self.is_copy:
-            self.mark()  # a crash between the two steps of `advance`
+        elif marker != self.meta and not self.is_copy:
+            self.mark()  # a crash between the two steps of a change
 
     def mark(self) -> None:
         """Write beside the ledger whose lake this is, what is fixed, and what has been removed; one at a time, so that the newest stays."""
@@ -212,7 +212,7 @@ class Foundation:
         return self.ledger.first("day")
 
     @property
-    def made_at(self) -> datetime:
+    def created_at(self) -> datetime:
         """When the lake was made."""
         return datetime.fromisoformat(self.meta["created_at"])
 

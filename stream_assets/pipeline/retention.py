@@ -104,6 +104,7 @@ class _Removal:
         with self._ledger.transaction():
             self._ledger.history.fold(self._span.end)
             self._ledger.advance("history_from", RECORDS, self._span.end)
+        self._lake.mark()
         return [self._span]
 
     def _remove(
