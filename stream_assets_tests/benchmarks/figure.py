@@ -1,13 +1,10 @@
-"""A measured figure, and the machine that it was measured on. The standard library alone, so that a child starts small."""
+"""What a benchmark returns: figures, and series of them. The standard library alone, so that a child starts small."""
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -30,15 +27,24 @@ class Figure:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the aim was met; None where there is none."""
+        """Whether the must is kept; None where there is none."""
+        return None if self.must is None else self.value <= self.must
+
+    @property
+    def aim_reached(self) -> bool | None:
+        """Whether the aim is met; None where there is none."""
         return None if self.reach is None else self.value <= self.reach
 
     @property
     def verdict(self) -> str:
-        """One word for people."""
-        if self.must is not None and self.value > self.must:
+        """One or two words for people."""
+        if self.reached is False:
             return "MISSED"
-        return {None: "", True: "reached", False: "not yet"}[self.reached]
+        if self.aim_reached:
+            return "aim met"
+        if self.reached:
+            return "reached"
+        return "" if self.aim_reached is None else "short of aim"
 
     def to_json(self) -> dict[str, Any]:
         """Return the figure in JSON's types."""
@@ -49,50 +55,30 @@ class Figure:
             "must": self.must,
             "reach": self.reach,
             "reached": self.reached,
+            "aim_reached": self.aim_reached,
             "note": self.note,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What one thing costs at several lengths of history: a line of the plot.
+
+    Attributes:
+        unit: of the cost. Lines of one unit share a panel.
+        points: (days of history, cost), shortest history first.
+    """
+
+    name: str
+    unit: str
+    points: tuple[tuple[float, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the series in JSON's types."""
+        days, costs = zip(*self.points, strict=True)
+        return {"name": self.name, "unit": self.unit, "x": list(days), "y": [round(cost, 4) for cost in costs]}
 
 
 def median(values: Iterable[float]) -> float:
     """Return the middle value, or the mean of the two in the middle."""
     return statistics.median(list(values))
-
-
-def as_table(figures: Sequence[Figure]) -> str:
-    """Return the figures as lines of text."""
-    rows = [("figure", "value", "unit", "must", "reach", "", "")]
-    rows += [(f.name, _short(f.value), f.unit, _short(f.must), _short(f.reach), f.verdict, f.note) for f in figures]
-    widths = [max(len(row[place]) for row in rows) for place in range(6)]
-    lines: list[str] = []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        cells[1] = row[1].rjust(widths[1])
-        lines.append("  ".join([*cells, row[6]]).rstrip())
-    return "\n".join(lines)
-
-
-def machine() -> dict[str, Any]:
-    """Say what the figures were measured on."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(memory / 2**30, 1),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "load_average": [round(load, 2) for load in os.getloadavg()],
-    }
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("model name", "Model"):
-            return value.strip()
-    return platform.machine()
-
-
-def _short(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

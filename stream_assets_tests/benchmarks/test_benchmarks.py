@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_assets_tests.benchmarks.figure import Figure, as_table
+from stream_assets_tests.benchmarks.figure import Figure, Series
+from stream_assets_tests.benchmarks.report import plot, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,8 +47,21 @@ def test_a_figure_says_whether_it_is_good_enough() -> None:
         Figure("good", 1.0, "s", must=3, reach=2),
         Figure("near", 2.5, "s", must=3, reach=2),
         Figure("bad", 3.5, "s", must=3, reach=2),
+        Figure("kept", 2.5, "s", must=3),
+        Figure("aimed", 2.5, "s", reach=2),
         Figure("said", 3.5, "s"),
     ]
-    assert [figure.reached for figure in figures] == [True, False, False, None]
-    assert [figure.verdict for figure in figures] == ["reached", "not yet", "MISSED", ""]
-    assert len(as_table(figures).splitlines()) == 5
+    assert [figure.reached for figure in figures] == [True, True, False, True, None, None]
+    assert [figure.verdict for figure in figures] == ["aim met", "reached", "MISSED", "reached", "short of aim", ""]
+
+
+def test_the_table_shows_each_figure_beside_the_committed_one() -> None:
+    figures = [Figure("old", 1.5, "s", must=3), Figure("new", 2.5, "s")]
+    lines = table(figures, {"figures": [{"name": "old", "value": 1.25}]}).splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [["old", "1.5", "1.25"], ["new", "2.5", "-"]]
+
+
+def test_series_of_several_units_are_drawn_in_one_picture(tmp_path: Path) -> None:
+    series = [Series("tick", "ms", ((2, 1.0), (30, 1.5))), Series("ledger", "MiB", ((2, 1.0), (1826, 40.0)))]
+    plot(series, tmp_path / "history.png")
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
