@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from stream_assets.core.receipt import Receipt
 from stream_assets.errors import LakeError
 from stream_assets.events.columns import EXACT, Columns
+from stream_assets.lake.encoding import encoding_of
 
 RECEIPT = b"stream_assets.receipt"
 COMPRESSION = "zstd"
@@ -32,20 +34,28 @@ def write_part(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], receip
         receipt: called once, after the last table.
     """
     metadata = {k: v for k, v in (schema.metadata or {}).items() if k != RECEIPT}
+    groups = _row_groups(fit(table, schema) for table in tables)
+    first = next(groups, schema.empty_table())
     with pq.ParquetWriter(
-        path, schema.with_metadata(metadata), compression=COMPRESSION, compression_level=COMPRESSION_LEVEL
-    ) as writer:
-        waiting: list[pa.Table] = []
-        for table in tables:
-            waiting.append(fit(table, schema))
-            if sum(t.num_rows for t in waiting) >= ROW_GROUP_ROWS:
-                writer.write_table(pa.concat_tables(waiting))
-                waiting.clear()
-        if any(t.num_rows for t in waiting):
-            writer.write_table(pa.concat_tables(waiting))
+        path, schema.with_metadata(metadata), compression=COMPRESSION, compression_level=COMPRESSION_LEVEL,
+        **encoding_of(first),
+    ) as writer:  # fmt: skip
+        for group in chain([first] if first.num_rows else [], groups):
+            writer.write_table(group)
         said = receipt()
         writer.add_key_value_metadata({RECEIPT.decode(): said.to_json()})
     return said
+
+
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(t.num_rows for t in waiting) >= ROW_GROUP_ROWS:
+            yield pa.concat_tables(waiting)
+            waiting.clear()
+    if any(t.num_rows for t in waiting):
+        yield pa.concat_tables(waiting)
 
 
 def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
