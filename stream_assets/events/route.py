@@ -207,5 +207,6 @@ class Router:
                 f"{self._spill_dir}: {error}; "
                 "make room there, or read a shorter range"
             ) from error
-        file = ipc.open_file(pa.memory_map(str(path)))
+        # Not mapped: the pages of a mapped file count as memory of the process until the system wants them back.
+        file = ipc.open_file(pa.OSFile(str(path), "rb"))
         self._runs.append(_Run(run.edges, file=file, batches=np.cumsum(filled) - 1))

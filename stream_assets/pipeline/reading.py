@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from stream_assets.events.drift import Drift, windows_of
 from stream_assets.events.released import with_released
 from stream_assets.events.route import Router
 from stream_assets.events.schema import EVENT_TIME, INSTANT, REJECTED, align, unify
+from stream_assets.pipeline.ahead import ahead
 from stream_assets.pipeline.asking import source_errors
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.halves import halves_of, halves_of_windows
@@ -53,11 +55,13 @@ class Read:
         self._rejected = self._open.enter_context(
             Router(span, spill_dir=scratch, budget_bytes=REJECTED_BYTES, schema=REJECTED)
         )
+        # Entered last: what it still does is done before the rows go.
+        self._beside = self._open.enter_context(ThreadPoolExecutor(1, thread_name_prefix="read-ahead"))
 
     def __enter__(self) -> Read:
         try:
             with self._site.reading(self._stream.name, is_live=self._is_live):
-                for batch in self._batches():
+                for batch in ahead(self._batches(), self._beside):
                     self._take(batch)
             for window, events in self._site.lake.released.events(self._stream.name, self.span):
                 taken = self._taken(events, f"what was released of {self._stream.name!r}")
@@ -130,6 +134,9 @@ class Read:
 
         What was kept of a window before stays until somebody says that the window is published.
         """
+        return ahead(self._windows(), self._beside)
+
+    def _windows(self) -> Iterator[WindowContent]:
         schema = self.schema
         for (window, events), (_, rejected) in zip(self._events.windows(), self._rejected.windows(), strict=True):
             table = with_released(align(events, schema), [align(r, schema) for r in self._released.get(window, ())])
