@@ -27,6 +27,8 @@ NAMES = (
     "dagster_run",
     "planner_tick",
     "backfill",
+    "publishing",
+    "consuming",
 )
 
 

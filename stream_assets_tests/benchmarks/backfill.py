@@ -1,4 +1,4 @@
-"""A day of events in files to 288 windows: the pipeline against a pass written by hand, over the same files."""
+"""A day of events in files to 288 windows, and to a sealed day: the pipeline against other means, over the same files."""
 
 from __future__ import annotations
 
@@ -6,121 +6,92 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from stream_assets_tests.benchmarks.child import Stopwatch, call
-from stream_assets_tests.benchmarks.event_files import DAY, NEXT_DAY, folder
+from stream_assets_tests.benchmarks.child import call
+from stream_assets_tests.benchmarks.event_files import folder
 from stream_assets_tests.benchmarks.figure import Figure, median
 from stream_assets_tests.benchmarks.settings import Settings
 
 NAME = "backfill"
 WINDOWS = 288
+RIVALS = {"duckdb": "by_duckdb", "polars": "by_polars", "dagster_pandas": "by_dagster"}
+RANGE_DAYS = 7
+MB_A_MIB = 2**20 / 1e6
 
 
 def measure(settings: Settings) -> list[Figure]:
-    """Run A B A B ..., check both against the truth, and return the figures."""
+    """Run A B A B ..., each other rival once; check all against the truth, and return the figures."""
     truth = call("event_files", "prepare", cache=str(settings.cache), rate=settings.rate)
     files = str(folder(settings.cache, settings.rate))
-    sides = {"pipeline": "by_pipeline", "by hand": "by_hand"}
-    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
-    for _ in range(settings.rounds):
-        for side, function in sides.items():
-            out = settings.scratch / "backfill"
-            runs[side].append(call("backfill", function, files=files, out=str(out)))
-            found = call("event_files", "contents", windows=str(out / "events"))
-            wanted = {"rows": truth["rows"], "hash": truth["hash"], "in_wrong_window": 0, "windows": WINDOWS}
-            if any(found[key] != value for key, value in wanted.items()):
-                raise SystemExit(f"backfill, {side}: the lake holds {found}, the truth is {wanted}")
-            shutil.rmtree(out)
+    runs: dict[str, list[dict[str, Any]]] = {}
+
+    def run(side: str, module: str, function: str, **arguments: str) -> None:
+        runs.setdefault(side, []).append(call(module, function, files=files, **arguments))
+        made = Path(arguments.get("lake") or arguments["out"]) / arguments.get("table", "events")
+        _refuse_other(side, made, truth)
+        stored = sum(path.stat().st_size for path in made.rglob("*.parquet"))
+        runs[side][-1]["bytes_an_event"] = stored / truth["rows"]
+
+    for number in range(settings.rounds):
+        ours, whole, other = (str(settings.scratch / name) for name in ("ours", "whole", "other"))
+        run("pipeline", "day", "fill", lake=ours)
+        run("by hand", "rivals", "by_hand", out=other)
+        run("compacted", "day", "fill", lake=ours, table="events_daily")
+        run("read whole", "day", "fill", lake=whole, table="events_daily")
+        for rival, function in RIVALS.items() if number == 0 else ():
+            shutil.rmtree(other)
+            run(rival, "rivals", function, out=other)
+        for lake in (ours, whole, other):
+            shutil.rmtree(lake)
 
     def of(side: str, key: str) -> float:
         return median(run[key] for run in runs[side])
 
-    rows = truth["rows_in_files"]
-    note = f"{rows:,} rows in 24 files, medians of {settings.rounds}"
-    return [
-        Figure("backfill_ratio", of("pipeline", "seconds") / of("by hand", "seconds"), "x", 3.0, 2.0, "time, pipeline / by hand"),
-        Figure("backfill_cpu_ratio", of("pipeline", "cpu_seconds") / of("by hand", "cpu_seconds"), "x", None, 2.0, "processor time, pipeline / by hand"),
-        Figure("backfill_memory_ratio", of("pipeline", "peak_mib") / of("by hand", "peak_mib"), "x", None, 1.0, "peak memory, pipeline / by hand"),
-        Figure("backfill_pipeline_seconds", of("pipeline", "seconds"), "s", note=note),
-        Figure("backfill_by_hand_seconds", of("by hand", "seconds"), "s", note="both equal the truth: rows, hash, windows"),
-        Figure("backfill_pipeline_cpu_seconds", of("pipeline", "cpu_seconds"), "s"),
+    def ratio(one: str, other: str, key: str) -> float:
+        return of(one, key) / of(other, key)
+
+    note = f"{truth['rows_in_files']:,} rows in 24 files, medians of {settings.rounds}"
+    figures = [
+        Figure("backfill_ratio", ratio("pipeline", "by hand", "seconds"), "x", 1.8, 1.3, "time, pipeline / by hand"),
+        Figure("backfill_cpu_ratio", ratio("pipeline", "by hand", "cpu_seconds"), "x", note="processor time, pipeline / by hand"),
+        Figure("backfill_peak", of("pipeline", "peak_mib") * MB_A_MIB, "MB", 1500, 600),
+        Figure("backfill_by_hand_peak", of("by hand", "peak_mib") * MB_A_MIB, "MB"),
+        Figure("backfill_seconds", of("pipeline", "seconds"), "s", note=note),
+        Figure("backfill_by_hand_seconds", of("by hand", "seconds"), "s", note="all equal the truth: rows, hash, windows"),
+        Figure("backfill_cpu_seconds", of("pipeline", "cpu_seconds"), "s"),
         Figure("backfill_by_hand_cpu_seconds", of("by hand", "cpu_seconds"), "s"),
-        Figure("backfill_pipeline_peak", of("pipeline", "peak_mib"), "MiB"),
-        Figure("backfill_by_hand_peak", of("by hand", "peak_mib"), "MiB"),
+        Figure("storage_ratio", ratio("pipeline", "by hand", "bytes_an_event"), "x", 1.1, 0.9, "Parquet bytes an event, pipeline / by hand"),
+        Figure("storage", of("pipeline", "bytes_an_event"), "B/event"),
+        Figure("seal_ratio", ratio("compacted", "read whole", "seconds"), "x", 0.7, 0.4, "a day sealed from its windows / read from the source"),
+        Figure("seal_cpu_ratio", ratio("compacted", "read whole", "cpu_seconds"), "x", note="processor time of the same"),
+        Figure("seal_peak", of("compacted", "peak_mib") * MB_A_MIB, "MB", note="compaction"),
     ]  # fmt: skip
+    for rival in RIVALS:
+        peak = f"once; its peak memory is {of(rival, 'peak_mib') * MB_A_MIB:,.0f} MB"
+        figures += [
+            Figure(f"backfill_{rival}_seconds", of(rival, "seconds"), "s", note=peak),
+            Figure(f"backfill_{rival}_cpu_seconds", of(rival, "cpu_seconds"), "s"),
+        ]
+    return [*figures, _flatness(settings)]
 
 
-def by_pipeline(files: str, out: str) -> dict[str, Any]:
-    """Fill the windows of the day as `stream-assets materialize events` does."""
-    from datetime import UTC, datetime, timedelta
-
-    import pyarrow as pa
-
-    from stream_assets.core.window import TimeWindow
-    from stream_assets.pipeline.project import Project, Stream
-    from stream_assets.sources.files import FileEvents
-    from stream_assets.testing import SettableClock
-
-    pa.set_cpu_count(2)
-    start, end = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (DAY, NEXT_DAY))
-    source = FileEvents(files, format="parquet", arrival="arrival_time")
-    project = Project((Stream("events", source),), lake=out, start=DAY)
-    watch = Stopwatch()
-    pipeline = project.open([], SettableClock(end + timedelta(hours=12)))
-    span = TimeWindow(start, end)
-    with pipeline.running("events", span) as running:
-        report = pipeline.fill("events", span, running)
-    if report.count("published") != WINDOWS:
-        raise SystemExit(f"backfill: {report}")
-    return watch.seconds()
+def _flatness(settings: Settings) -> Figure:
+    """Compare peaks at half the rate, at which a day is more than the router holds in memory all the same."""
+    rate = settings.rate / 2
+    peaks: dict[int, float] = {}
+    for days in (1, RANGE_DAYS):
+        call("event_files", "prepare", cache=str(settings.cache), rate=rate, days=days)
+        lake = settings.scratch / f"{days}-days"
+        files = str(folder(settings.cache, rate, days))
+        peaks[days] = call("day", "fill", files=files, lake=str(lake), days=days)["peak_mib"]
+        shutil.rmtree(lake)
+    note = f"peak memory of a range of {RANGE_DAYS} days / of one, {rate:g} events/s; {peaks[RANGE_DAYS] * MB_A_MIB:.0f} MB"
+    return Figure("backfill_range_peak_ratio", peaks[RANGE_DAYS] / peaks[1], "x", 1.1, 1.0, note)
 
 
-def by_hand(files: str, out: str) -> dict[str, Any]:
-    """Do the same with pyarrow alone, as somebody would write it for this one job.
-
-    Reads with two threads, text of few values as dictionaries, deals the rows to windows, keeps of equal ids the latest
-    arrival, sorts by time, and publishes a whole file a window by a rename after one sync. It keeps no receipt, no
-    record of what was done, no rejected rows and no bound on memory, and it knows that all columns are in order.
-    """
-    import os
-    from collections import defaultdict
-    from datetime import UTC, datetime
-
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pa.set_cpu_count(2)
-    watch = Stopwatch()
-    start = int(datetime.fromisoformat(DAY).replace(tzinfo=UTC).timestamp()) * 1_000_000
-    five_minutes = 300 * 1_000_000
-    parts: dict[int, list[pa.Table]] = defaultdict(list)
-    for path in sorted(Path(files).glob("*.parquet")):
-        file = pq.ParquetFile(path, read_dictionary=["country", "event_type", "device"])
-        for batch in file.iter_batches(131_072, use_threads=True):
-            table = pa.Table.from_batches([batch])
-            times: Any = table.column("event_time").cast(pa.int64())
-            window = ((times.to_numpy() - start) // five_minutes).astype(np.uint16)
-            order = np.argsort(window, kind="stable")
-            table = table.take(pa.array(order))
-            edges = np.searchsorted(window[order], np.arange(WINDOWS + 1))
-            for number in np.flatnonzero(np.diff(edges)):
-                parts[int(number)].append(table.slice(edges[number], edges[number + 1] - edges[number]))
-    drafts: list[tuple[Path, Path]] = []
-    for number in range(WINDOWS):
-        table = pa.concat_tables(parts.pop(number)).unify_dictionaries().combine_chunks()
-        codes = np.asarray(table.column("event_id").combine_chunks().dictionary_encode().indices)
-        arrivals, times = (table.column(name).cast(pa.int64()).to_numpy() for name in ("arrival_time", "event_time"))
-        order = np.lexsort((arrivals, codes))
-        last = np.append(codes[order][1:] != codes[order][:-1], True)
-        kept = order[last]
-        kept = kept[np.argsort(times[kept], kind="stable")]
-        moment = datetime.fromtimestamp((start + number * five_minutes) / 1e6, UTC)
-        target = Path(out, "events", f"day={DAY}", f"window_start={moment:%Y%m%dT%H%MZ}", "part.parquet")
-        target.parent.mkdir(parents=True)
-        draft = target.with_name(".part.tmp")
-        pq.write_table(table.take(pa.array(kept)), draft, compression="zstd", compression_level=1)
-        drafts.append((draft, target))
-    os.sync()
-    for draft, target in drafts:
-        draft.rename(target)
-    return watch.seconds()
+def _refuse_other(side: str, made: Path, truth: dict[str, Any]) -> None:
+    found = call("event_files", "contents", events=str(made), in_windows=made.name == "events")
+    wanted = {"rows": truth["rows"], "hash": truth["hash"]}
+    if made.name == "events":
+        wanted |= {"in_wrong_window": 0, "windows": WINDOWS}
+    if any(found[key] != value for key, value in wanted.items()):
+        raise SystemExit(f"backfill, {side}: there is {found}, the truth is {wanted}")

@@ -21,18 +21,18 @@ _TRUTH = f"""
 """
 
 
-def folder(cache: Path, rate: float) -> Path:
+def folder(cache: Path, rate: float, days: int = 1) -> Path:
     """Return where the files for a rate are kept."""
-    return cache / f"events-{rate:g}"
+    return cache / f"events-{rate:g}-{days}d"
 
 
-def prepare(cache: str, rate: float) -> dict[str, Any]:
+def prepare(cache: str, rate: float, days: int = 1) -> dict[str, Any]:
     """Write the files, unless they are there, and return the truth about them: rows, and a hash made by DuckDB."""
     import duckdb
 
-    where = folder(Path(cache), rate)
+    where = folder(Path(cache), rate, days)
     if not (where / "_made.json").exists():
-        made = _write(where, rate)
+        made = {"rows_in_files": sum(_write(where, rate, day) for day in range(days))}
         (where / "_made.json").write_text(json.dumps(made))
     made = json.loads((where / "_made.json").read_text())
     if made.get("duckdb") != duckdb.__version__:
@@ -46,17 +46,19 @@ def prepare(cache: str, rate: float) -> dict[str, Any]:
     return made
 
 
-def contents(windows: str) -> dict[str, Any]:
-    """Return rows, hash and faults of `<windows>/**/window_start=.../*.parquet`."""
+def contents(events: str, *, in_windows: bool) -> dict[str, Any]:
+    """Return rows and hash of the files under a folder, and what is wrong with its folders `window_start=...`."""
     import duckdb
 
-    events = f"select * from read_parquet('{windows}/**/*.parquet', hive_partitioning=true, hive_types_autocast=false)"
+    rows = f"select * from read_parquet('{events}/**/*.parquet', hive_partitioning=true, hive_types_autocast=false)"
+    if not in_windows:
+        return _asked(rows)
     start = "strptime(window_start, '%Y%m%dT%H%MZ') at time zone 'UTC'"
     wrong = duckdb.sql(
-        f"select count(*) from ({events}) where event_time < {start} or event_time >= {start} + interval 5 minutes"
+        f"select count(*) from ({rows}) where event_time < {start} or event_time >= {start} + interval 5 minutes"
     ).fetchall()[0][0]
-    folders = sum(1 for _ in Path(windows).glob("**/window_start=*/*.parquet"))
-    return _asked(events) | {"in_wrong_window": wrong, "windows": folders}
+    folders = len({path.parent for path in Path(events).glob("**/window_start=*/*.parquet")})
+    return _asked(rows) | {"in_wrong_window": wrong, "windows": folders}
 
 
 def _asked(events: str) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def _asked(events: str) -> dict[str, Any]:
     return {"rows": rows, "hash": hash_}
 
 
-def _write(where: Path, rate: float) -> dict[str, Any]:
+def _write(where: Path, rate: float, number_of_day: int) -> int:
     from datetime import UTC, datetime, timedelta
 
     import numpy as np
@@ -78,7 +80,7 @@ def _write(where: Path, rate: float) -> dict[str, Any]:
     from stream_assets.sources.synthetic import SyntheticEvents
 
     where.mkdir(parents=True, exist_ok=True)
-    start = datetime.fromisoformat(DAY).replace(tzinfo=UTC)
+    start = datetime.fromisoformat(DAY).replace(tzinfo=UTC) + timedelta(days=number_of_day)
     day = TimeWindow(start, start + timedelta(days=1))
     source = SyntheticEvents(rate=rate, late_share=LATE_SHARE, duplicate_share=DUPLICATE_SHARE, quiet="")
     hours: list[list[pa.Table]] = [[] for _ in range(FILES)]
@@ -92,6 +94,6 @@ def _write(where: Path, rate: float) -> dict[str, Any]:
     rows = 0
     for number, tables in enumerate(hours):
         table = pa.concat_tables(tables).sort_by("arrival_time")
-        pq.write_table(table, where / f"{DAY}T{number:02}.parquet")
+        pq.write_table(table, where / f"{start:%Y-%m-%d}T{number:02}.parquet")
         rows += table.num_rows
-    return {"rows_in_files": rows}
+    return rows

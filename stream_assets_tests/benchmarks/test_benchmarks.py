@@ -31,6 +31,8 @@ def test_every_benchmark_runs_and_tells_its_machine(tmp_path: Path) -> None:
     wanted = {
         "row_hash",
         "backfill_ratio",
+        "publish_ratio",
+        "consumer_day_ratio",
         "tick_command_line_arrow",
         "dagster_run_ratio",
         "planner_tick_ratio",
