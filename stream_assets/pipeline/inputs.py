@@ -71,8 +71,16 @@ class Inputs:
             relation = self._relation(name, wanted)
             if relation is not None:
                 return relation
-        table = self._cut(name, wanted) if is_stream else self._rows(name, span, wanted)
+        table = self._events(name, wanted) if is_stream else self._rows(name, span, wanted)
         return to_form(table, form, self._site.lake.layout.staging)
+
+    def _events(self, name: str, wanted: Intervals) -> pa.Table:
+        """Return the events in `wanted`; a whole day needs no event times to be cut by."""
+        if self._consumer.grain != "day" or len(wanted.spans) != 1:
+            return self._cut(name, wanted)
+        columns, lake = self._consumer.reads.get(name), self._site.lake
+        table = lake.read(name, wanted.spans[0], columns)
+        return table if table.column_names else lake.empty(name, columns, wanted.spans[0])
 
     def _rows(self, name: str, span: TimeWindow, wanted: Intervals) -> pa.Table:
         columns = self._consumer.reads.get(name)
