@@ -171,13 +171,13 @@ class Declarations:
                 )
 
     def _check_inputs(self, consumer: Consumer) -> None:
-        known = [s.name for s in self.streams] + [c.name for c in self.consumers]
         for name in consumer.inputs:
-            if name not in known:
+            upstream = self._consumers.get(name)
+            if upstream is None and not self.is_stream(name):
+                known = ", ".join(sorted([*self._streams, *self._consumers]))
                 raise DeclarationError(
-                    f"consumer {consumer.name!r} has a parameter {name!r} that names no stream and no consumer; there are: {', '.join(sorted(known))}"
+                    f"consumer {consumer.name!r} has a parameter {name!r} that names no stream and no consumer; there are: {known}"
                 )
-            upstream = next((c for c in self.consumers if c.name == name), None)
             if upstream is not None and consumer.grain == "5 min" and upstream.grain == "day":
                 raise DeclarationError(
                     f"consumer {consumer.name!r} at 5-minute grain cannot read {name!r} at day grain: make it grain='day'"
@@ -206,7 +206,7 @@ class Declarations:
         return tuple(TopologicalSorter({k: sorted(v) for k, v in sorted(graph.items())}).static_order())
 
     def _tables_read(self, name: str) -> tuple[str, ...]:
-        return (name, name + DAILY_SUFFIX) if any(s.name == name for s in self.streams) else (name,)
+        return (name, name + DAILY_SUFFIX) if self.is_stream(name) else (name,)
 
     @cached_property
     def tables(self) -> dict[str, Table]:
@@ -225,20 +225,27 @@ class Declarations:
         Raises:
             DeclarationError: terminal; there is none.
         """
-        for consumer in self.consumers:
-            if consumer.name == name:
-                return consumer
-        raise DeclarationError(
-            f"there is no consumer {name!r}; there are: {', '.join(c.name for c in self.consumers) or 'none'}"
-        )
+        if name not in self._consumers:
+            raise DeclarationError(
+                f"there is no consumer {name!r}; there are: {', '.join(c.name for c in self.consumers) or 'none'}"
+            )
+        return self._consumers[name]
 
     def is_stream(self, name: str) -> bool:
         """Whether `name` is a stream."""
-        return any(s.name == name for s in self.streams)
+        return name in self._streams
 
     def stream(self, name: str) -> StreamSpec:
         """Return the stream of that name."""
-        return next(s for s in self.streams if s.name == name)
+        return self._streams[name]
+
+    @cached_property
+    def _streams(self) -> dict[str, StreamSpec]:
+        return {stream.name: stream for stream in self.streams}
+
+    @cached_property
+    def _consumers(self) -> dict[str, Consumer]:
+        return {consumer.name: consumer for consumer in self.consumers}
 
     def streams_of(self, consumer: str) -> tuple[str, ...]:
         """Names of the streams that `consumer` is made of, through other consumers too."""
@@ -247,19 +254,19 @@ class Declarations:
     @cached_property
     def _streams_of(self) -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {s.name: (s.name,) for s in self.streams}
-        by_name = {c.name: c for c in self.consumers}
         for name in self.order:
-            if name in by_name:
-                found[name] = tuple(sorted({s for i in by_name[name].inputs for s in found[i]}))
+            if name in self._consumers:
+                found[name] = tuple(sorted({s for i in self._consumers[name].inputs for s in found[i]}))
         return found
 
     @cached_property
     def readers(self) -> dict[str, tuple[Consumer, ...]]:
         """For every stream and consumer, the consumers that name it, itself not included."""
-        return {
-            name: tuple(c for c in self.consumers if name in c.inputs)
-            for name in (*(s.name for s in self.streams), *(c.name for c in self.consumers))
-        }
+        found: dict[str, list[Consumer]] = {name: [] for name in (*self._streams, *self._consumers)}
+        for consumer in self.consumers:
+            for name in dict.fromkeys(consumer.inputs):
+                found[name].append(consumer)
+        return {name: tuple(readers) for name, readers in found.items()}
 
     def demand(self, paused: frozenset[str] = frozenset()) -> dict[str, frozenset[Cadence]]:
         """For every stream and consumer, the cadences that want it: its own and those of all its readers.
@@ -267,11 +274,10 @@ class Declarations:
         A paused consumer demands nothing; what it reads is wanted only by others.
         """
         wanted: dict[str, set[Cadence]] = {s.name: set() for s in self.streams}
-        by_name = {c.name: c for c in self.consumers}
         wanted.update({c.name: {c.cadence} if c.name not in paused else set() for c in self.consumers})
         for name in reversed(self.order):
-            if name in by_name and name not in paused:
-                for source in by_name[name].inputs:
+            if name in self._consumers and name not in paused:
+                for source in self._consumers[name].inputs:
                     if source not in paused:
                         wanted[source] |= wanted[name]
         return {name: frozenset(cadences) for name, cadences in wanted.items()}

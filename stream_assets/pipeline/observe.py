@@ -33,18 +33,18 @@ def observe(site: Site) -> dict[str, str]:
         For each stream whose source could not be asked, what it said; its watermark stays where it was, and the other
         streams go on.
     """
+    registered = site.ledger.registered()
     for table in site.declarations.tables.values():
-        site.ledger.register(table.name, table.grain, table.stream.name if table.stream else None)
+        stream = table.stream.name if table.stream else None
+        if registered.get(table.name) != (table.grain, stream):
+            site.ledger.register(table.name, table.grain, stream)
     silent: dict[str, str] = {}
     for stream in site.declarations.streams:
         try:
             _look_at(site, stream)
         except (SourceUnavailable, SourceBusy, SourceError) as error:
             silent[stream.name] = str(error)
-    for name in site.declarations.order:
-        if name not in site.declarations.readers or site.declarations.is_stream(name):
-            continue
-        _look_at_inputs(site, site.declarations.consumer(name))
+    _look_at_inputs(site)
     return silent
 
 
@@ -108,8 +108,8 @@ def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
     A process that loaded them earlier (a code location that was not reloaded) learns from it that its own code is the
     older one, and asks for no rebuild.
     """
-    for consumer in declarations.consumers:
-        with ledger.transaction():
+    with ledger.transaction():
+        for consumer in declarations.consumers:
             before = ledger.sources.meet(
                 consumer.name, consumer.code, code_stated=consumer.code_stated, seq=ledger.seq(), now=now
             )
@@ -125,40 +125,71 @@ def kept_up(ledger: Ledger, table: Table) -> Intervals:
     return there.clip(TimeWindow(first, max(first, there.hull.end))) if there.hull else there
 
 
-def _look_at_inputs(site: Site, consumer: Consumer) -> None:
-    """Reopen what the inputs of a consumer changed under it."""
+def _look_at_inputs(site: Site) -> None:
+    """Reopen what the inputs of consumers changed under them."""
     seq = site.ledger.seq()
-    known = site.ledger.sources.consumers().get(consumer.name)
-    if known is None or known.reconciled_seq == seq:
+    known = site.ledger.sources.consumers()
+    declared = (c for c in site.declarations.consumers if c.name in known)
+    behind = [c for c in declared if known[c.name].reconciled_seq != seq]
+    if not behind:
         return
     with site.ledger.transaction():
-        coverage, now = kept_up(site.ledger, site.declarations.tables[consumer.name]), site.clock.now()
-        _reconcile(site, consumer, known.reconciled_seq, coverage, now)
-        if known.reconciled_seq < site.ledger.history.folded_upto():
-            site.ledger.reopen(
-                consumer.name, coverage, "what its inputs changed while it was away is forgotten", now, now
-            )
-        site.ledger.sources.reconciled(consumer.name, seq)
+        touched, folded = _Touched(site), site.ledger.history.folded_upto()
+        for consumer in behind:
+            since = known[consumer.name].reconciled_seq
+            _reconcile(site, consumer, touched.since(since, consumer))
+            if since < folded:
+                _reopen_all(site, consumer, "what its inputs changed while it was away is forgotten")
+        site.ledger.sources.reconciled([c.name for c in behind], seq)
 
 
-def _reconcile(site: Site, consumer: Consumer, since: int, coverage: Intervals, now: datetime) -> None:
+Touched = tuple[str, int, Intervals]
+"""What was touched of an input: its name, and the sequence number of the publication."""
+
+
+class _Touched:
+    """Asks the ledger once for each table what was touched since, however many consumers read it."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._known: dict[tuple[int, str], list[tuple[int, Intervals]]] = {}
+
+    def since(self, seq: int, consumer: Consumer) -> list[Touched]:
+        """Return what was touched of the inputs of `consumer` after `seq`."""
+        declared = self._site.declarations
+        found: list[Touched] = []
+        for name in consumer.inputs:
+            for table in (name, declared.stream(name).daily) if declared.is_stream(name) else (name,):
+                if (seq, table) not in self._known:
+                    self._known[seq, table] = self._site.ledger.history.touched_since(seq, table)
+                found += [(name, at, touched) for at, touched in self._known[seq, table]]
+        return found
+
+
+def _reconcile(site: Site, consumer: Consumer, changes: list[Touched]) -> None:
+    if not changes:
+        return
+    now = site.clock.now()
     table = site.declarations.tables[consumer.name]
     calendar = site.lake.calendar
-    failures = site.ledger.work.failures().get(consumer.name, ())
-    for name in consumer.inputs:
-        tables = (name, site.declarations.stream(name).daily) if site.declarations.is_stream(name) else (name,)
-        for input_table in tables:
-            for seq, touched in site.ledger.history.touched_since(since, input_table):
-                for span in touched:
-                    partitions = Intervals.of(*calendar.partitions(span, table.grain))
-                    later = Intervals.of(reach(span, table, calendar)) - partitions
-                    for hit in (Intervals.of(span) | later) & coverage:
-                        _reopen_older(site, consumer, hit, seq, f"{name} changed", now)
-                    for failure in failures:
-                        # What a failure was made from is no longer that: it is worth another try.
-                        end = failure.upto or failure.span.end
-                        if (Intervals.of(span) | later).clip(TimeWindow(failure.span.start, end)):
-                            site.ledger.work.clear_failures(consumer.name, failure.span)
+    coverage = kept_up(site.ledger, table)
+    failures = site.ledger.work.failures_of(consumer.name)
+    for name, seq, touched in changes:
+        for span in touched:
+            partitions = Intervals.of(*calendar.partitions(span, table.grain))
+            later = Intervals.of(reach(span, table, calendar)) - partitions
+            for hit in (Intervals.of(span) | later) & coverage:
+                _reopen_older(site, consumer, hit, seq, f"{name} changed", now)
+            for failure in failures:
+                # What a failure was made from is no longer that: it is worth another try.
+                end = failure.upto or failure.span.end
+                if (Intervals.of(span) | later).clip(TimeWindow(failure.span.start, end)):
+                    site.ledger.work.clear_failures(consumer.name, failure.span)
+
+
+def _reopen_all(site: Site, consumer: Consumer, reason: str) -> None:
+    now = site.clock.now()
+    site.ledger.reopen(consumer.name, kept_up(site.ledger, site.declarations.tables[consumer.name]), reason, now, now)
 
 
 def _reopen_older(site: Site, consumer: Consumer, hit: TimeWindow, seq: int, reason: str, now: datetime) -> None:
@@ -197,10 +228,10 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
         first_seen={name: record.first_seen for name, record in known.items()},
     )
     ahead = horizons(site.declarations, state, lake.calendar, now)
-    for consumer in site.declarations.consumers:
-        # A process that loaded older code than the lake has met asks for no rebuild.
-        if consumer.name in known and known[consumer.name].code == consumer.code:
-            open_from = ahead[consumer.name].open_from
-            outdated = ledger.made_by_other_code(consumer.name, consumer.code, open_from)
-            tables[consumer.name] = replace(tables[consumer.name], outdated=outdated)
+    # A process that loaded older code than the lake has met asks for no rebuild.
+    codes = {c.name: c.code for c in site.declarations.consumers if c.name in known and known[c.name].code == c.code}
+    first = min((ahead[name].open_from for name in codes), default=now)
+    for name, spans in ledger.made_by_other_code(codes, first).items():
+        closed = Intervals.of(TimeWindow(first, ahead[name].open_from))
+        tables[name] = replace(tables[name], outdated=spans - closed)
     return state

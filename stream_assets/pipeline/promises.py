@@ -12,6 +12,7 @@ from stream_assets.core.planning import Failure, LedgerState, Rule
 from stream_assets.core.planning.decision import Decision, decide
 from stream_assets.core.planning.due import delivered
 from stream_assets.core.window import TimeWindow
+from stream_assets.lake.ledger.sources import ConsumerRecord
 from stream_assets.pipeline.site import Site
 
 _DAY = timedelta(days=1)
@@ -84,17 +85,21 @@ def standings(site: Site, state: LedgerState) -> list[Standing]:
     now = site.clock.now()
     rule = Rule(site.declarations, state, site.lake.calendar, now)
     run_time = site.ledger.work.p95_run_time()
-    return [_standing(site, state, rule, c, now, run_time.get(c.cadence.name)) for c in site.declarations.consumers]
+    known = site.ledger.sources.consumers()
+    return [
+        _standing(site, state, rule, c, now, run_time.get(c.cadence.name), known.get(c.name))
+        for c in site.declarations.consumers
+    ]
 
 
 def _standing(
-    site: Site, state: LedgerState, rule: Rule, consumer: Consumer, now: datetime, run_time: timedelta | None
-) -> Standing:
+    site: Site, state: LedgerState, rule: Rule, consumer: Consumer, now: datetime, run_time: timedelta | None,
+    known: ConsumerRecord | None,
+) -> Standing:  # fmt: skip
     table = site.declarations.tables[consumer.name]
     coverage = state.table(consumer.name).coverage
     live = _live_span(site, state, rule, consumer)
     through = coverage.unbroken_from(live.start)
-    known = site.ledger.sources.consumers().get(consumer.name)
     first = rule.first(table)
     before = Intervals.of(TimeWindow(first, max(first, live.start)))
     end = max(

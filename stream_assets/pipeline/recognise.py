@@ -38,7 +38,7 @@ def _recognise(site: Site, consumer: Consumer) -> int:
             ledger.recognise([c for c in currents if c not in stale], seq)
             ledger.reopen(consumer.name, Intervals.of(*(c.span for c in stale)), WHY, now, now)
             reopened += len(stale)
-        ledger.sources.reconciled(consumer.name, seq)
+        ledger.sources.reconciled([consumer.name], seq)
     return reopened
 
 

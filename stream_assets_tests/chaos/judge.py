@@ -101,10 +101,12 @@ def _work(pipeline: Pipeline) -> None:
 
 def refresh(pipeline: Pipeline) -> None:
     """Make again what other code made, as `stream-assets refresh` does."""
-    for consumer in pipeline.declarations.consumers:
-        for span in pipeline.lake.ledger.made_by_other_code(consumer.name, consumer.code, pipeline.lake.start):
-            with pipeline.running(consumer.name, span) as running:
-                pipeline.fill(consumer.name, span, running)
+    codes = {consumer.name: consumer.code for consumer in pipeline.declarations.consumers}
+    made = pipeline.lake.ledger.made_by_other_code(codes, pipeline.lake.start)
+    for name in (n for n in codes if n in made):
+        for span in made[name]:
+            with pipeline.running(name, span) as running:
+                pipeline.fill(name, span, running)
 
 
 def everything(pipeline: Pipeline) -> TimeWindow:

@@ -164,7 +164,8 @@ class Writer:
     def refresh(self) -> None:
         name = "report"
         code = self.pipeline.declarations.consumer(name).code
-        for span in self.pipeline.lake.ledger.made_by_other_code(name, code, self.pipeline.lake.start):
+        made = self.pipeline.lake.ledger.made_by_other_code({name: code}, self.pipeline.lake.start)
+        for span in made.get(name, ()):
             self.by_hand(name, span)
 
     def retry(self) -> None:

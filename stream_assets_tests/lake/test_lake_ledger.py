@@ -129,7 +129,9 @@ def test_the_newest_publication_and_its_code_need_no_history(ledger: Ledger) -> 
     )
     assert all(row["detail"].startswith("SEARCH") for row in plan), [row["detail"] for row in plan]
     assert ledger.count_other_code("code", "new", START) == 287
-    assert ledger.made_by_other_code("code", "new", WINDOWS[-2].start) == Intervals.of(*WINDOWS[-2:])
+    assert ledger.made_by_other_code({"code": "new", "events": ""}, WINDOWS[-2].start) == {
+        "code": Intervals.of(*WINDOWS[-2:])
+    }
 
 
 def test_partitions_that_touch_a_span(ledger: Ledger) -> None:

@@ -63,8 +63,8 @@ def body(grain="day", head=HEAD, **changes):
 def refresh(w, name):
     """What `stream-assets refresh` does."""
     consumer = w.pipeline.declarations.consumer(name)
-    everything = w.pipeline.lake.ledger.made_by_other_code(name, consumer.code, w.pipeline.lake.start)
-    for span in everything:
+    everything = w.pipeline.lake.ledger.made_by_other_code({name: consumer.code}, w.pipeline.lake.start)
+    for span in everything[name]:
         partitions = w.calendar.partitions(span, consumer.grain)
         whole = TimeWindow(partitions[0].start, partitions[-1].end)
         with w.pipeline.running(name, whole) as running:

@@ -316,7 +316,8 @@ class Machine(RuleBasedStateMachine):
     def refresh(self) -> None:
         pipeline = self.w.pipeline
         code = pipeline.declarations.consumer("report").code
-        for span in pipeline.lake.ledger.made_by_other_code("report", code, pipeline.lake.start):
+        made = pipeline.lake.ledger.made_by_other_code({"report": code}, pipeline.lake.start)
+        for span in made.get("report", ()):
             with pipeline.running("report", span) as running:
                 pipeline.fill("report", span, running)
 

@@ -26,8 +26,8 @@ def refresh(session: Session, consumer: str, start: str | None, end: str | None)
     else:
         everything = session.span(None, end)
         ledger = pipeline.lake.ledger
-        stale = ledger.made_by_other_code(consumer, declared.code, ledger.first(declared.grain))
-        spans = [s for s in stale.clip(everything) if s]
+        stale = ledger.made_by_other_code({consumer: declared.code}, ledger.first(declared.grain))
+        spans = [s for made in stale.values() for s in made.clip(everything) if s]
     return fill_spans(
         session, consumer, _whole(session, consumer, spans), "refreshed by a person",
         nothing=f"{consumer}: every partition was made by its present code; nothing to refresh.",

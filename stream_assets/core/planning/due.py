@@ -36,23 +36,33 @@ def horizons(declarations: Declarations, state: LedgerState, calendar: Calendar,
 
     A day is open until its last window has settled and its turn to be sealed has come (`DAY_MARGIN` later).
     """
-    demand = declarations.demand(state.paused)
+    # Many consumers are made of the same streams and wanted by the same cadences.
+    alike: dict[tuple[tuple[str, ...], frozenset[Cadence]], Horizon] = {}
     found: dict[str, Horizon] = {}
-    for name, cadences in demand.items():
-        streams = [declarations.stream(s) for s in declarations.streams_of(name)]
-        settled = min(state.watermarks.get(s.name, state.start) for s in streams)
-        day_settled = min(settled, now - declarations.settling(name) - DAY_MARGIN)
-        # The clock passes the end of a finished history, its boundaries do not: so its last day is closed, and the
-        # days after the last boundary of a cadence of several days are wanted once the next one has passed.
-        end = min((calendar.midnight(s.end) for s in streams if s.end), default=max(settled, now))
-        by = {c: min(end, c.last_boundary(day_settled if c.is_batch else settled, calendar)) for c in cadences}
-        found[name] = Horizon(
-            open_from=max(state.start, calendar.day_around(min(end, day_settled)).start),
-            upto=max(by.values(), default=state.start),
-            windows_upto=max((b for c, b in by.items() if not c.is_batch), default=state.start),
-            by=by,
-        )
+    for name, cadences in declarations.demand(state.paused).items():
+        streams = declarations.streams_of(name)
+        if (streams, cadences) not in alike:
+            specs = [declarations.stream(s) for s in streams]
+            alike[streams, cadences] = _horizon(specs, cadences, state, calendar, now)
+        found[name] = alike[streams, cadences]
     return found
+
+
+def _horizon(
+    streams: list[StreamSpec], cadences: frozenset[Cadence], state: LedgerState, calendar: Calendar, now: datetime
+) -> Horizon:
+    settled = min(state.watermarks.get(s.name, state.start) for s in streams)
+    day_settled = min(settled, now - max(s.settling for s in streams) - DAY_MARGIN)
+    # The clock passes the end of a finished history, its boundaries do not: so its last day is closed, and the
+    # days after the last boundary of a cadence of several days are wanted once the next one has passed.
+    end = min((calendar.midnight(s.end) for s in streams if s.end), default=max(settled, now))
+    by = {c: min(end, c.last_boundary(day_settled if c.is_batch else settled, calendar)) for c in cadences}
+    return Horizon(
+        open_from=max(state.start, calendar.day_around(min(end, day_settled)).start),
+        upto=max(by.values(), default=state.start),
+        windows_upto=max((b for c, b in by.items() if not c.is_batch), default=state.start),
+        by=by,
+    )
 
 
 def delivered(name: str, declarations: Declarations, state: LedgerState) -> Intervals:
@@ -276,4 +286,4 @@ def lookback_span(partition: TimeWindow, table: Table, first: datetime, calendar
 
 
 def _span(start: datetime, end: datetime) -> Intervals:
-    return Intervals.of(TimeWindow(start, end)) if start < end else Intervals()
+    return Intervals((TimeWindow(start, end),)) if start < end else Intervals()

@@ -66,23 +66,24 @@ class _Planner:
             due: dict[str, Intervals] = {}
             extra: dict[str, Intervals] = {}
             for table in self._tables(grain):
-                spans = self._owned_live(self.rule.due(table, extra), table, cadence)
+                spans = self._owned_live(table, cadence, extra)
                 if spans:
                     due[table.name] = spans
                     extra[table.stream.name if table.stream else table.name] = spans
             works += self._works(automation, grain, due, is_catch_up=False)
         return works
 
-    def _owned_live(self, due: Intervals, table: Table, cadence: Cadence) -> Intervals:
-        """Return what of `due` lies in the open day and belongs to `cadence`.
+    def _owned_live(self, table: Table, cadence: Cadence, extra: dict[str, Intervals]) -> Intervals:
+        """Return what is due of `table`, lies in the open day and belongs to `cadence`.
 
         A window belongs to the tightest cadence whose boundary has passed it; an open day's partition to the one with
         the latest boundary.
         """
         ahead = self.rule.horizon(table)
-        running = {c: b for c, b in ahead.by.items() if not c.is_batch and c.name not in self.state.stopped}
-        if cadence not in running or table.is_days_of_stream:
+        if cadence not in ahead.by or table.is_days_of_stream:
             return Intervals()
+        due = self.rule.due(table, extra)
+        running = {c: b for c, b in ahead.by.items() if not c.is_batch and c.name not in self.state.stopped}
         if table.grain == "day":
             owner = max(running, key=lambda c: (running[c], -c.step))
             hull = due.hull

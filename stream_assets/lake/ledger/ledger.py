@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -123,7 +124,11 @@ class Ledger:
 
     def tables(self) -> dict[str, Grain]:
         """Return all tables that the lake has met, with their grains."""
-        return {row["name"]: row["grain"] for row in self.database.rows("select name, grain from tbl")}
+        return {name: grain for name, (grain, _) in self.registered().items()}
+
+    def registered(self) -> dict[str, tuple[Grain, str | None]]:
+        """Return all tables that the lake has met, with their grains, and the stream whose events they hold, if any."""
+        return {r["name"]: (r["grain"], r["stream"]) for r in self.database.rows("select name, grain, stream from tbl")}
 
     def stream_of(self, table: str) -> str | None:
         """Return the stream whose events `table` holds; None for a consumer's table, and for none."""
@@ -194,10 +199,7 @@ class Ledger:
 
     def all_coverage(self) -> dict[str, Intervals]:
         """Return what has been delivered of every table."""
-        found: dict[str, list[Row]] = {}
-        for row in self.database.rows('select tbl, start, "end" from coverage'):
-            found.setdefault(row["tbl"], []).append(row)
-        return {table: merged(rows) for table, rows in found.items()}
+        return _by_table(self.database.rows('select tbl, start, "end" from coverage'))
 
     def reopened(self) -> dict[str, tuple[Reopened, ...]]:
         """Return all spans that are no longer right, by table, oldest first."""
@@ -216,13 +218,15 @@ class Ledger:
         row = self.database.row("select seq from sqlite_sequence where name = 'reopened'")
         return row["seq"] if row else 0
 
-    def made_by_other_code(self, table: str, code: str, since: datetime) -> Intervals:
-        """Return the partitions of `table` that start at `since` or later and that another code made."""
+    def made_by_other_code(self, codes: Mapping[str, str], since: datetime) -> dict[str, Intervals]:
+        """Return by table the partitions that start at `since` or later and that another code made than `codes` says."""
+        # One query, however many tables there are; `cross join` has SQLite look each of them up by its key.
         rows = self.database.rows(
-            'select key_start as start, key_end as "end" from current where tbl = ? and key_start >= ? and code != ?',
-            (table, text(since), code),
+            'select tbl, key_start as start, key_end as "end" from json_each(?) wanted cross join current'
+            " on tbl = wanted.key and key_start >= ? and code != wanted.value",
+            (json.dumps(dict(codes)), text(since)),
         )
-        return merged(rows)
+        return _by_table(rows)
 
     def count_other_code(self, table: str, code: str, since: datetime) -> int:
         """Return how many partitions of `table` that start at `since` or later another code made."""
@@ -393,6 +397,13 @@ class Ledger:
                 for rest in Intervals.of(*spans([row])) - Intervals.of(span):
                     self._insert_reopened(name, rest, row["reason"], row["since"], row["latest"], row["not_before"])
             self.work.clear_failures(name, span)
+
+
+def _by_table(rows: Iterable[Row]) -> dict[str, Intervals]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["tbl"], []).append(row)
+    return {table: merged(rows) for table, rows in found.items()}
 
 
 def _reach_back(span: TimeWindow) -> datetime:

@@ -166,9 +166,11 @@ class SourceRecords:
             for r in self._database.rows("select * from consumer")
         }  # fmt: skip
 
-    def reconciled(self, name: str, seq: int) -> None:
-        """Record that publications up to `seq` have been looked at for a consumer."""
-        self._database.change("update consumer set reconciled_seq = ? where name = ?", (seq, name))
+    def reconciled(self, names: Iterable[str], seq: int) -> None:
+        """Record that publications up to `seq` have been looked at for these consumers."""
+        self._database.change_many(
+            "update consumer set reconciled_seq = ? where name = ?", [(seq, name) for name in names]
+        )
 
     def pause(self, name: str, paused_at: datetime | None) -> None:
         """Pause a consumer, or with None resume it."""

@@ -264,15 +264,14 @@ class WorkRecords:
     def failures(self) -> dict[str, tuple[Failure, ...]]:
         """Return all failures that stand, by table."""
         found: dict[str, list[Failure]] = {}
-        for r in self._database.rows("select * from failure order by tbl, start"):
-            found.setdefault(r["tbl"], []).append(
-                Failure(
-                    _span(r), r["error"], r["tries"], instant(r["at"]),
-                    instant(r["next_try_at"]) if r["next_try_at"] else None, bool(r["transient"]), r["code"],
-                    instant(r["upto"]) if r["upto"] else None,
-                )
-            )  # fmt: skip
+        for row in self._database.rows("select * from failure order by tbl, start"):
+            found.setdefault(row["tbl"], []).append(_failure(row))
         return {table: tuple(failures) for table, failures in found.items()}
+
+    def failures_of(self, table: str) -> tuple[Failure, ...]:
+        """Return the failures of one table that stand, oldest partition first."""
+        rows = self._database.rows("select * from failure where tbl = ? order by start", (table,))
+        return tuple(_failure(row) for row in rows)
 
     # Automations.
 
@@ -338,6 +337,13 @@ def _claim(r: Row) -> Claim:
         r["id"], r["automation"], tuple(names(r["tables"])), _span(r), r["state"], instant(r["requested_at"]),
         instant(r["finished_at"]) if r["finished_at"] else None, r["error"], r["cpu_seconds"],
         instant(r["lease_expires_at"]) if r["lease_expires_at"] and r["state"] in ("requested", "running") else None,
+    )  # fmt: skip
+
+
+def _failure(r: Row) -> Failure:
+    return Failure(
+        _span(r), r["error"], r["tries"], instant(r["at"]), instant(r["next_try_at"]) if r["next_try_at"] else None,
+        bool(r["transient"]), r["code"], instant(r["upto"]) if r["upto"] else None,
     )  # fmt: skip
 
 
