@@ -17,7 +17,7 @@ import pyarrow as pa
 from stream_assets.core.window import EPOCH, utc
 from stream_assets.errors import DeclarationError, SourceError, printable
 from stream_assets.events import instants, raw
-from stream_assets.events.buffers import offsets_of, plain
+from stream_assets.events.buffers import array_of, offsets_of, plain
 from stream_assets.events.schema import (
     AROUND,
     ARRIVAL_TIME,
@@ -27,6 +27,7 @@ from stream_assets.events.schema import (
     INSTANT,
     REJECTED,
     RESERVED,
+    empty,
 )
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -169,18 +170,18 @@ def _conform(batch: pa.RecordBatch, places: dict[str, int], zone: str, latest: i
     verdicts += _verdicts(wrong, source_names[EVENT_TIME], columns[EVENT_TIME].type)
     verdicts.append((times < 0, f"{source_names[EVENT_TIME]} is before 1970"))
     verdicts.append((times > latest, f"{source_names[EVENT_TIME]} is more than a day in the future"))
-    columns[EVENT_TIME] = pa.array(times, pa.int64()).view(INSTANT)
+    columns[EVENT_TIME] = array_of(times, INSTANT)
     if ARRIVAL_TIME in columns:
         arrivals, late = instants.read_instants(columns[ARRIVAL_TIME], zone)
         late = np.where(late == instants.NULL, np.uint8(0), late)
         verdicts += _verdicts(late, source_names[ARRIVAL_TIME], columns[ARRIVAL_TIME].type)
         unknown = np.asarray(columns[ARRIVAL_TIME].is_null()) if columns[ARRIVAL_TIME].null_count else None
-        columns[ARRIVAL_TIME] = pa.array(arrivals, pa.int64(), mask=unknown).view(INSTANT)
+        columns[ARRIVAL_TIME] = array_of(arrivals, INSTANT, nulls=unknown)
     fields = [pa.field(name, column.type, nullable=name != EVENT_TIME) for name, column in columns.items()]
     table = pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
     verdicts = [(rows, reason) for rows, reason in verdicts if rows.any()]
     if not verdicts:
-        return Conformed(table, REJECTED.empty_table(), _chunked([]))
+        return Conformed(table, empty(REJECTED), _chunked([]))
     # The first verdict counts, so that every rejected row has one reason.
     which: npt.NDArray[np.int64] = np.select([rows for rows, _ in verdicts], range(1, len(verdicts) + 1), 0)
     out = np.flatnonzero(which)
@@ -218,4 +219,5 @@ def _verdicts(problems: instants.Problems, name: str, kind: pa.DataType) -> list
 
 
 def _blank(schema: pa.Schema) -> list[pa.RecordBatch]:
-    return [pa.RecordBatch.from_pylist([], schema=schema)]
+    arrow = cast("Any", pa)
+    return [arrow.RecordBatch.from_arrays([arrow.nulls(0, kind) for kind in schema.types], schema=schema)]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stream_assets.core.digest import Digest
-from stream_assets.events.buffers import plain
+from stream_assets.events.buffers import array_of, numbers_of, plain, values_of
 from stream_assets.events.hashing import EventHashes, hash_events, total
 from stream_assets.events.mixing import U64, Words
 from stream_assets.events.schema import ARRIVAL_TIME, EVENT_ID, EVENT_TIME
@@ -58,7 +58,7 @@ def deduplicate(table: pa.Table) -> Deduplicated:
     kept = np.delete(np.arange(table.num_rows), lost) if len(lost) else np.arange(table.num_rows)
     order = kept[_by_time(_ints(table.column(EVENT_TIME)), hashes, kept)]
     if len(order) < table.num_rows or (order[1:] < order[:-1]).any():
-        return Deduplicated(table.take(pa.array(order, pa.int64())), len(lost), hashes.low[order], hashes.high[order])
+        return Deduplicated(table.take(array_of(order, pa.int64())), len(lost), hashes.low[order], hashes.high[order])
     return Deduplicated(table, 0, hashes.low, hashes.high)
 
 
@@ -72,10 +72,10 @@ def _losers(table: pa.Table, hashes: EventHashes) -> npt.NDArray[np.int64]:
     shared[1:] |= same
     shared[:-1] |= same
     rows = by_id[shared]
-    codes = _codes(table.column(EVENT_ID).take(pa.array(rows, pa.int64())))
+    codes = _codes(table.column(EVENT_ID).take(array_of(rows, pa.int64())))
     arrivals = np.full(len(rows), _NEVER)
     if ARRIVAL_TIME in table.column_names:
-        arrivals = _ints(table.column(ARRIVAL_TIME).take(pa.array(rows, pa.int64())))
+        arrivals = _ints(table.column(ARRIVAL_TIME).take(array_of(rows, pa.int64())))
     best_last = np.lexsort((hashes.low[rows], hashes.high[rows], arrivals, codes))
     codes = codes[best_last]
     return rows[best_last[:-1][codes[1:] == codes[:-1]]]
@@ -87,7 +87,7 @@ def _codes(ids: pa.ChunkedArray[Any]) -> npt.NDArray[np.int64]:
     if pa.types.is_floating(flat.type):
         # -0.0 and 0.0 are one value.
         flat = pc.add(flat.cast(pa.float64()), 0.0)
-    return np.asarray(flat.dictionary_encode(null_encoding="encode").indices.cast(pa.int64()))
+    return values_of(flat.dictionary_encode(null_encoding="encode").indices.cast(pa.int64()), np.int64)
 
 
 def _by_time(times: npt.NDArray[np.int64], hashes: EventHashes, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -107,4 +107,4 @@ def _by_time(times: npt.NDArray[np.int64], hashes: EventHashes, rows: npt.NDArra
 
 def _ints(column: pa.ChunkedArray[Any]) -> npt.NDArray[np.int64]:
     numbers: Any = column.cast(pa.int64())
-    return (numbers.fill_null(_NEVER) if column.null_count else numbers).to_numpy()
+    return numbers_of(numbers.fill_null(_NEVER) if column.null_count else numbers, np.int64)

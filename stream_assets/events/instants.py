@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stream_assets.events.buffers import offsets_of, padded, plain, values_of
+from stream_assets.core.window import EPOCH
+from stream_assets.events.buffers import array_of, offsets_of, padded, plain, values_of
 from stream_assets.events.cells import TIME_UNITS
+from stream_assets.events.schema import INSTANT
 
 # What may be wrong with a value; 0 is fine.
 NULL, NO_ZONE, UNREADABLE, NO_TIME, REPEATED, SKIPPED = 1, 2, 3, 4, 5, 6
@@ -22,6 +25,11 @@ _Numbers = npt.NDArray[np.int64]
 _WIDTH = 48
 _BLOCK_ROWS = 1 << 14
 _DAYS_IN_MONTH = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+
+
+def instant_of(at: datetime) -> Any:
+    """Return one instant as a scalar; `pa.scalar` imports pandas, see `array_of`."""
+    return array_of(np.array([(at - EPOCH) // timedelta(microseconds=1)], np.int64), INSTANT)[0]
 
 
 def read_instants(array: pa.Array[Any], zone: str = "") -> tuple[Micros, Problems]:

@@ -19,7 +19,8 @@ from pyarrow import ipc
 
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
 from stream_assets.errors import LakeError, LakeUnavailable, UsageError
-from stream_assets.events.schema import EVENT_TIME, INSTANT, align, unify
+from stream_assets.events.buffers import array_of, numbers_of
+from stream_assets.events.schema import EVENT_TIME, INSTANT, align, empty, unify
 
 BUDGET_BYTES = 256 << 20
 _MICROSECOND = timedelta(microseconds=1)
@@ -135,7 +136,7 @@ class Router:
             parts = [part for run in self._runs if (part := run.part(place)) is not None]
             yield (
                 window,
-                pa.concat_tables([align(p, schema) for p in parts]) if parts else schema.empty_table(),
+                pa.concat_tables([align(p, schema) for p in parts]) if parts else empty(schema),
             )
 
     def close(self) -> None:
@@ -161,14 +162,15 @@ class Router:
             places, within = np.where(within, places, others), within | fit
         if not within.all():
             self.outside += int(len(within) - np.count_nonzero(within))
-            table, places = table.filter(pa.array(within, pa.bool_())), places[within]
+            table, places = table.filter(array_of(within, pa.bool_())), places[within]
         # numpy sorts 16-bit integers by radix, in linear time.
         return table, places.astype(np.uint16 if self._count <= 1 << 16 else np.int64)
 
     def _places(self, times: pa.ChunkedArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Return the numbers of the windows of instants, and which of them are in the range; null is in none."""
         micros: Any = times.cast(INSTANT).cast(pa.int64())
-        places = (micros.fill_null(self._start - 1).to_numpy() - self._start) // _STEP
+        known = micros.fill_null(self._start - 1) if micros.null_count else micros
+        places = (numbers_of(known, np.int64) - self._start) // _STEP
         return places, (places >= 0) & (places < self._count)
 
     def _learn(self, schema: pa.Schema) -> None:
@@ -184,7 +186,7 @@ class Router:
         self._waiting_bytes = 0
         if (places[1:] < places[:-1]).any():
             order = np.argsort(places, kind="stable")
-            table, places = table.take(pa.array(order, pa.int64())), places[order]
+            table, places = table.take(array_of(order, pa.int64())), places[order]
         return _Run(np.searchsorted(places, np.arange(self._count + 1)), table)
 
     def _spill(self) -> None:

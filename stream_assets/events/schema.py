@@ -31,6 +31,15 @@ REJECTED = pa.schema([("reason", pa.string()), (EVENT_TIME, INSTANT), ("raw", pa
 """Rows that could not be conformed: why, their event time where it could be read, and the raw row as JSON."""
 
 
+def empty(schema: pa.Schema) -> pa.Table:
+    """Return a table without rows.
+
+    `schema.empty_table()` makes its arrays from lists, for which pyarrow imports pandas where that is installed: a
+    quarter of what a small run takes.
+    """
+    return pa.Table.from_batches([], schema)
+
+
 def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """Return one schema with every column of `schemas`, in the order in which they are first named.
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stream_assets.core.intervals import Intervals
-from stream_assets.events.schema import EVENT_TIME
+from stream_assets.events.schema import EVENT_TIME, empty
 from stream_assets.lake.ledger import Current
 
 
@@ -24,7 +24,7 @@ def rows_inside(file: pq.ParquetFile, current: Current, wanted: Intervals, colum
         rows = file.read_row_groups(groups, [*columns, *extra], use_threads=False) if groups else None
         if rows is not None:
             tables.append(rows.slice(first - skipped, last - first))
-    rows = pa.concat_tables(tables) if tables else file.schema_arrow.empty_table().select([*columns, *extra])
+    rows = pa.concat_tables(tables) if tables else empty(file.schema_arrow).select([*columns, *extra])
     times: Any = rows.column(EVENT_TIME)
     inside = (pc.and_(pc.greater_equal(times, pa.scalar(s.start)), pc.less(times, pa.scalar(s.end))) for s in wanted)
     return rows.filter(reduce(pc.or_, inside)).select(columns)

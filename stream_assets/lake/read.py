@@ -21,7 +21,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
-from stream_assets.events.schema import EMPTY, EVENT_TIME
+from stream_assets.events.schema import EMPTY, EVENT_TIME, empty
 from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import Current, Ledger
@@ -204,8 +204,8 @@ class Reader:
         schemas = (self.last_schema(name) for name in names if name)
         schema = next((s for s in schemas if s is not None), EMPTY)
         if columns is None:
-            return schema.empty_table()
-        return pa.schema([self._field(table, c, schema, schema.names, span) for c in columns]).empty_table()
+            return empty(schema)
+        return empty(pa.schema([self._field(table, c, schema, schema.names, span) for c in columns]))
 
     # Lazily, with DuckDB.
 
@@ -230,7 +230,7 @@ class Reader:
         lacking = [c for c in columns if c not in result.columns]
         fields = [self._field(table, c, pa.schema([]), result.columns, span) for c in lacking]
         terms = {
-            f.name: f"null::{connection.from_arrow(pa.schema([f]).empty_table()).types[0]} as {_quoted(f.name)}"
+            f.name: f"null::{connection.from_arrow(empty(pa.schema([f]))).types[0]} as {_quoted(f.name)}"
             for f in fields
         }
         return result.select(", ".join(terms.get(c, _quoted(c)) for c in columns))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stream_assets.core.window import GRID, TimeWindow
-from stream_assets.events.schema import REJECTED
+from stream_assets.events.schema import REJECTED, empty
 from stream_assets.lake.disk import lake_errors, sync_folder, take_name
 from stream_assets.lake.layout import Layout
 
@@ -62,7 +62,7 @@ class Rejected:
                 return name, pq.read_table(self._layout.rejected(stream, window) / name, partitioning=None)
             except FileNotFoundError:
                 continue  # others are kept now
-        return None, REJECTED.empty_table()
+        return None, empty(REJECTED)
 
     def name(self, stream: str, window: TimeWindow) -> str | None:
         """Return the name of the file that counts for one window: the one written last."""

@@ -8,7 +8,7 @@ never used twice; of several files of one day (a crash) the newest counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -90,18 +90,20 @@ class Released:
 
     def events(self, stream: str, span: TimeWindow) -> Iterator[tuple[TimeWindow, pa.Table]]:
         """Yield by window what is released in `span`, oldest first."""
-        return self._windows(stream, span, pc.field(PENDING) != TO_GO)
+        return self._windows(stream, span, lambda: pc.field(PENDING) != TO_GO)
 
     def to_go(self, stream: str, span: TimeWindow) -> Iterator[tuple[TimeWindow, pa.Table]]:
         """Yield by window what was released in `span` and is no longer, as it was published there."""
-        return self._windows(stream, span, pc.field(PENDING) == TO_GO)
+        return self._windows(stream, span, lambda: pc.field(PENDING) == TO_GO)
 
-    def _windows(self, stream: str, span: TimeWindow, which: pc.Expression) -> Iterator[tuple[TimeWindow, pa.Table]]:
-        start, end = (pa.scalar(instant, INSTANT) for instant in (span.start, span.end))
+    def _windows(
+        self, stream: str, span: TimeWindow, which: Callable[[], pc.Expression]
+    ) -> Iterator[tuple[TimeWindow, pa.Table]]:
         time: Any = pc.field(EVENT_TIME)
         for day in self.state(stream):
             if self._layout.calendar.day(day).overlaps(span) and (found := self.kept(stream, day)):
-                rows = found[1].filter(which & (time >= start) & (time < end))
+                start, end = (pa.scalar(instant, INSTANT) for instant in (span.start, span.end))
+                rows = found[1].filter(which() & (time >= start) & (time < end))
                 yield from by_window(rows.drop_columns([RAW, PENDING]))
 
 

@@ -21,6 +21,7 @@ from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import LakeError
 from stream_assets.events.columns import Columns
 from stream_assets.events.conform import reasons
+from stream_assets.events.schema import empty
 from stream_assets.lake.disk import hold, lake_errors
 from stream_assets.lake.founding import Foundation
 from stream_assets.lake.ledger import Current
@@ -207,7 +208,7 @@ class Lake(Foundation):
                     f"run `stream-assets verify {day.table}`"
                 )
             groups = iter(range(file.num_row_groups))
-            waiting = file.schema_arrow.remove_metadata().empty_table()
+            waiting = empty(file.schema_arrow.remove_metadata())
             for fact in day.receipt.windows:
                 while waiting.num_rows < fact.rows:
                     waiting = pa.concat_tables([waiting, file.read_row_group(next(groups))])

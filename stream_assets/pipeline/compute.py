@@ -20,7 +20,7 @@ from stream_assets.core.planning.due import lookback_span
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import ConsumerError, LakeError, NotReady, StreamAssetsError, UsageError
 from stream_assets.events.hashing import digest
-from stream_assets.events.schema import RESERVED
+from stream_assets.events.schema import RESERVED, empty
 from stream_assets.lake.parquet import fit
 from stream_assets.pipeline.forms import changed, from_result, kept, missing_column
 from stream_assets.pipeline.inputs import Inputs, fingerprint
@@ -121,7 +121,7 @@ class Compute:
                 f"{self.where(partition)}: it has published nothing yet, so its columns are not known: declare its schema=, and "
                 "accept the gap then"
             )
-        return self._computed(schema.empty_table(), partition, inputs, self._wanted(partition, covered))
+        return self._computed(empty(schema), partition, inputs, self._wanted(partition, covered))
 
     def _wanted(self, partition: TimeWindow, covered: Intervals) -> Intervals:
         return covered | (Intervals.of(self._read(partition)) - Intervals.of(partition))
@@ -216,7 +216,7 @@ class Compute:
             return self._as_declared(table, declared, where)
         if not table.num_rows:
             # Types of no rows say little; those that other partitions have are right.
-            return table if self._schema is None else self._schema.empty_table()
+            return table if self._schema is None else empty(self._schema)
         if self._schema is not None and self._known_code == self._consumer.code:
             self._refuse_other_columns(table.schema, self._schema, where)
             return table.select(self._schema.names)
@@ -242,7 +242,7 @@ class Compute:
 
     def _as_declared(self, table: pa.Table, declared: pa.Schema, where: str) -> pa.Table:
         if not table.num_rows:
-            return declared.empty_table()
+            return empty(declared)
         if set(table.column_names) != set(declared.names):
             raise ConsumerError(
                 f"{where}: it returned the columns {', '.join(table.column_names)}, but declares {', '.join(declared.names)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.lateness import EDGES, Lateness
 from stream_assets.core.receipt import Accepted, Latency, Receipt, WindowFact
 from stream_assets.core.window import EPOCH, TimeWindow
+from stream_assets.events.buffers import numbers_of
 from stream_assets.events.schema import ARRIVAL_TIME, EVENT_TIME, INSTANT
 from stream_assets.lake.ledger import Current
 
@@ -89,7 +90,7 @@ def latency_of(table: pa.Table, at: datetime) -> Latency | None:
     """Return how long the events of `table` waited from event time to `at`, in seconds."""
     if not table.num_rows:
         return None
-    micros = table.column(EVENT_TIME).cast(pa.int64()).to_numpy()
+    micros = _micros(table.column(EVENT_TIME))
     waited = at.timestamp() - micros / 1e6
     p50, p95, most = np.percentile(waited, [50, 95, 100])
     return Latency(round(float(p50), 3), round(float(p95), 3), round(float(most), 3))
@@ -108,14 +109,14 @@ def lateness_of(table: pa.Table, window: TimeWindow, arrived: datetime | None = 
     if ARRIVAL_TIME in table.column_names:
         arrivals: Any = table.column(ARRIVAL_TIME)
         known: Any = pc.is_valid(arrivals)
-        times, arrivals = times.filter(known), arrivals.filter(known).cast(pa.int64()).to_numpy()
+        times, arrivals = times.filter(known), _micros(arrivals.filter(known))
     elif arrived is not None:
         arrivals = np.full(rows, (arrived - EPOCH) // _MICROSECOND)
     else:
         return Lateness(rows)
     if not len(arrivals):
         return Lateness(rows)
-    delays = arrivals - times.cast(INSTANT).cast(pa.int64()).to_numpy()
+    delays = arrivals - _micros(times.cast(INSTANT))
     overdue = arrivals - (window.end - EPOCH) // _MICROSECOND
     return Lateness(rows, _counts(delays), _counts(overdue), int(delays.max()) * _MICROSECOND)
 
@@ -128,8 +129,12 @@ def bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
     """Return the first and the last event time of `table`."""
     if not table.num_rows:
         return None, None
-    found: Any = pc.min_max(table.column(EVENT_TIME)).as_py()
-    return found["min"], found["max"]
+    micros = _micros(table.column(EVENT_TIME))
+    return EPOCH + int(micros.min()) * _MICROSECOND, EPOCH + int(micros.max()) * _MICROSECOND
+
+
+def _micros(times: pa.ChunkedArray[Any]) -> npt.NDArray[np.int64]:
+    return numbers_of(cast("Any", times).cast(pa.int64()), np.int64)
 
 
 class DaySummary:

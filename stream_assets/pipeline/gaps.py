@@ -24,7 +24,7 @@ from stream_assets.errors import (
 )
 from stream_assets.events.dedup import deduplicate
 from stream_assets.events.released import with_released
-from stream_assets.events.schema import EMPTY, align, unify
+from stream_assets.events.schema import EMPTY, align, empty, unify
 from stream_assets.pipeline.consume import Consume
 from stream_assets.pipeline.content import WindowContent
 from stream_assets.pipeline.ingest import Ingest
@@ -257,6 +257,6 @@ class _Gaps(Ingest):
 
     def _nothing(self, window: TimeWindow, schema: pa.Schema, said: str) -> WindowContent:
         """Return a window of which the source gives nothing: what was released of it is there all the same."""
-        released = with_released(schema.empty_table(), [align(r, schema) for r in self._released(window)])
+        released = with_released(empty(schema), [align(r, schema) for r in self._released(window)])
         kept = deduplicate(released)
         return WindowContent(window, kept.table, kept.digest, kept.duplicates, 0, released.num_rows, accepted=said)

@@ -17,6 +17,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
+from stream_assets.events.buffers import numbers_of
 from stream_assets.events.schema import EVENT_TIME
 from stream_assets.lake.read import LakeFile
 from stream_assets.pipeline.forms import connect, to_form
@@ -127,7 +128,7 @@ class Inputs:
         table = self._site.lake.read(name, self._hull, asked)
         if not table.column_names:
             table = self._site.lake.empty(name, asked, self._hull)
-        times: Any = table.column(EVENT_TIME).cast(pa.int64()).to_numpy()
+        times: Any = numbers_of(table.column(EVENT_TIME).cast(pa.int64()), np.int64)
         return (table if columns is None else table.select(list(columns))), times
 
 

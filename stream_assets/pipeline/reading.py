@@ -18,9 +18,10 @@ from stream_assets.errors import SourceError, SourceIncomplete
 from stream_assets.events.conform import conform
 from stream_assets.events.dedup import deduplicate
 from stream_assets.events.drift import Drift, windows_of
+from stream_assets.events.instants import instant_of
 from stream_assets.events.released import with_released
 from stream_assets.events.route import Router
-from stream_assets.events.schema import EVENT_TIME, INSTANT, REJECTED, align, unify
+from stream_assets.events.schema import EVENT_TIME, REJECTED, align, empty, unify
 from stream_assets.pipeline.ahead import ahead
 from stream_assets.pipeline.asking import source_errors
 from stream_assets.pipeline.content import WindowContent
@@ -81,7 +82,7 @@ class Read:
         if schema is None:
             return None
         try:
-            return self._drift.take(conform(schema.empty_table(), self._source.names, "", self.at).table).schema
+            return self._drift.take(conform(empty(schema), self._source.names, "", self.at).table).schema
         except SourceError:
             return None  # the windows that have rows of such columns will say what is wrong with them
 
@@ -95,7 +96,7 @@ class Read:
         conformed = conform(batch, self._source.names, origin, self.at)
         self._events.add(self._taken(self._inside(conformed.table), origin))
         # Each is counted in one window: its own, else that of the rows around it, else the first.
-        around = conformed.around.fill_null(pa.scalar(self.span.start, INSTANT))
+        around = conformed.around.fill_null(instant_of(self.span.start))
         self._rejected.add(conformed.rejected, otherwise=around)
 
     def _taken(self, events: pa.Table, origin: str) -> pa.Table:
@@ -107,7 +108,7 @@ class Read:
     def _inside(self, table: pa.Table) -> pa.Table:
         """Return the events of the range: what else a batch has is no reason to refuse them."""
         times: Any = table.column(EVENT_TIME)
-        start, end = (pa.scalar(instant, INSTANT) for instant in (self.span.start, self.span.end))
+        start, end = instant_of(self.span.start), instant_of(self.span.end)
         inside = pc.and_(pc.greater_equal(times, start), pc.less(times, end))
         return table if pc.all(inside).as_py() else table.filter(inside)
 

@@ -31,7 +31,7 @@ from stream_assets.events.drift import Drift
 from stream_assets.events.hashing import hash_rows
 from stream_assets.events.raw import from_json
 from stream_assets.events.released import by_window
-from stream_assets.events.schema import ARRIVAL_TIME, EMPTY, EVENT_ID, EVENT_TIME, align, unify
+from stream_assets.events.schema import ARRIVAL_TIME, EMPTY, EVENT_ID, EVENT_TIME, align, empty, unify
 from stream_assets.lake.released import PENDING, RAW, TO_COME, TO_GO
 from stream_assets.pipeline.outcome import Outcome
 from stream_assets.pipeline.pipeline import Pipeline
@@ -250,7 +250,7 @@ class _Attempt:
         reasons = self._conform([(place, json.loads(text)) for place, text in enumerate(raws)])
         events = [e for e in self._events if e.num_rows]
         schema = unify([e.schema for e in events]) if events else _NOTHING
-        return pa.concat_tables([schema.empty_table(), *(align(e, schema) for e in events)]), reasons
+        return pa.concat_tables([empty(schema), *(align(e, schema) for e in events)]), reasons
 
     def _conform(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> dict[int, str]:
         """Return by place why rows cannot be events; halves are tried where one of many is at fault."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import EPOCH, GRID, TimeWindow, floor_to_grid
+from stream_assets.events.buffers import array_of
 
 if TYPE_CHECKING:
     from stream_assets.sources.synthetic import SyntheticEvents
@@ -214,9 +215,13 @@ class _Rows:
 def _words(bytes_: npt.NDArray[np.uint8], choices: list[str]) -> Any:
     distinct = list(dict.fromkeys(choices))
     codes = np.array([distinct.index(word) for word in choices], np.int8)[bytes_]
-    indices: Any = pa.array(codes)
+    indices: Any = array_of(codes, pa.int8())
     arrays: Any = pa.DictionaryArray
-    return arrays.from_arrays(indices, pa.array(distinct)).dictionary_decode()
+    ends = np.cumsum([0, *map(len, distinct)], dtype=np.int32)
+    texts = pa.StringArray.from_buffers(
+        len(distinct), pa.py_buffer(ends.data), pa.py_buffer("".join(distinct).encode())
+    )
+    return arrays.from_arrays(indices, texts).dictionary_decode()
 
 
 def _hexadecimal(ids: _Hashes) -> pa.Array[Any]:
@@ -228,6 +233,6 @@ def _hexadecimal(ids: _Hashes) -> pa.Array[Any]:
 def _batch(
     rows: _Rows, times: _Micros, arrivals: _Micros, picked: _Micros, amounts: npt.NDArray[np.float64]
 ) -> pa.RecordBatch:
-    instants = [pa.array(values).view(_INSTANT) for values in (times, arrivals)]
-    columns = [_hexadecimal(rows.ids[picked]), *instants, pa.array(rows.users(picked)), *rows.words(picked)]
-    return pa.RecordBatch.from_arrays([*columns, pa.array(amounts)], schema=SCHEMA)
+    instants = [array_of(values, _INSTANT) for values in (times, arrivals)]
+    columns = [_hexadecimal(rows.ids[picked]), *instants, array_of(rows.users(picked), pa.int64()), *rows.words(picked)]
+    return pa.RecordBatch.from_arrays([*columns, array_of(amounts, pa.float64())], schema=SCHEMA)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from stream_assets.core.window import EPOCH, TimeWindow
 from stream_assets.errors import SourceError, SourceUnavailable
+from stream_assets.events.schema import empty
 from stream_assets.sources.files.limits import BATCH_BYTES, Expansion, refuse_columns, refuse_doubled
 from stream_assets.sources.files.listing import Found
 from stream_assets.sources.files.opening import inside, reading
@@ -55,7 +56,7 @@ class Columnar:
                 wanted = [name for name in self.times if name in names] if times_only else None
                 groups = self._groups(parquet)
                 if not groups or wanted == []:
-                    yield Piece(parquet.schema_arrow.empty_table())
+                    yield Piece(empty(parquet.schema_arrow))
                     return
                 yield from self._pieces(file, parquet, groups, wanted)
         except (SourceError, MemoryError) as error:
