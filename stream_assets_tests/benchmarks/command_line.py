@@ -23,6 +23,15 @@ from stream_assets_tests.one_oclock import OneOClock
 NAME = "command_line"
 SETTLING = timedelta(seconds=30)
 CONSUMERS = {"arrow": "stream_assets_tests.benchmarks.orders", "pandas": "stream_assets.consumers.revenue_dashboard"}
+RIVAL = """
+import logging
+import dagster as dg
+logging.disable()
+@dg.asset
+def nothing() -> None: ...
+with dg.DagsterInstance.get() as instance:
+    assert dg.materialize([nothing], instance=instance).success
+"""
 IMPORTS = "import numpy, pyarrow, pyarrow.compute, pyarrow.parquet, sqlite3, json, click"
 
 
@@ -34,37 +43,51 @@ class Spent(NamedTuple):
 
 
 def measure(settings: Settings) -> list[Figure]:
-    """Run `stream-assets run` on copies of a lake in which one window is due."""
-    figures: list[Figure] = []
+    """Run `stream-assets run` on copies of lakes in which one window is due, and in turn the least that Dagster can run."""
     events = round(settings.tick_rate * 300)
-    libraries: list[Spent] = []
-    env: dict[str, str] = {}
-    for form, consumers in CONSUMERS.items():
-        found: list[Spent] = []
-        prepared, due_at = settings.scratch / f"prepared-{form}", None
-        env: dict[str, str] = {}
-        while len(found) < settings.ticks:
-            settled = floor_to_grid(SystemClock().now() - SETTLING)
-            if settled != due_at:
-                shutil.rmtree(prepared, ignore_errors=True)
-                env = _environment(settings.tick_rate, consumers, prepared, settled)
-                call("command_line", "prepare", env=env, upto=(settled - timedelta(minutes=5)).isoformat())
-                due_at = settled
-            spent = _tick(env, prepared, settings.scratch / "tick", events)
-            if spent is not None:
-                found.append(spent)
-            libraries.append(_run([sys.executable, "-c", IMPORTS], env)[0])
-        note = f"{events:,} events, one {form} consumer, whole process, median of {settings.ticks}"
-        figures += [
-            Figure(f"tick_command_line_{form}", median(s.seconds for s in found), "s", 1.0, 0.7, note),
-            Figure(f"tick_command_line_{form}_cpu", median(s.cpu_seconds for s in found), "s"),
-        ]
-    note = "starting Python and importing numpy and pyarrow"
-    figures += [
-        Figure("tick_imports_alone", median(s.seconds for s in libraries), "s", note=note),
-        Figure("tick_imports_alone_cpu", median(s.cpu_seconds for s in libraries), "s"),
-    ]
-    return figures
+    found: dict[str, list[Spent]] = {form: [] for form in (*CONSUMERS, "dagster", "imports")}
+    rival = _rival(settings.scratch / "rival")
+    environments: dict[str, dict[str, str]] = {}
+    due_at = None
+    while len(found["dagster"]) < settings.ticks:
+        settled = floor_to_grid(SystemClock().now() - SETTLING)
+        if settled != due_at:
+            for form, consumers in CONSUMERS.items():
+                lake = settings.scratch / f"prepared-{form}"
+                shutil.rmtree(lake, ignore_errors=True)
+                environments[form] = _environment(settings.tick_rate, consumers, lake, settled)
+                upto = (settled - timedelta(minutes=5)).isoformat()
+                call("command_line", "prepare", env=environments[form], upto=upto)
+            due_at = settled
+        spent = {form: _tick(env, settings.scratch / "tick", events) for form, env in environments.items()}
+        if None in spent.values():
+            continue
+        spent["dagster"] = _run([sys.executable, "-c", RIVAL], rival)[0]
+        spent["imports"] = _run([sys.executable, "-c", IMPORTS], rival)[0]
+        for form, taken in spent.items():
+            assert taken is not None
+            found[form].append(taken)
+    seconds = {form: median(s.seconds for s in spent) for form, spent in found.items()}
+    cpu = {form: median(s.cpu_seconds for s in spent) for form, spent in found.items()}
+    note = f"{events:,} events, one consumer, process start to end / a process that runs one empty asset, median of {settings.ticks}"
+    return [
+        Figure("tick_command_line_arrow", seconds["arrow"] / seconds["dagster"], "x", 0.45, 0.3, note),
+        Figure("tick_command_line_pandas", seconds["pandas"] / seconds["dagster"], "x", 0.6, 0.3, note),
+        *(Figure(f"tick_command_line_{form}_cpu", cpu[form] / cpu["dagster"], "x", note="processor time") for form in CONSUMERS),
+        *(Figure(f"tick_command_line_{form}_seconds", seconds[form], "s") for form in CONSUMERS),
+        Figure("tick_dagster_seconds", seconds["dagster"], "s", note="import dagster, one empty asset, an instance on disk"),
+        Figure("tick_imports_alone", seconds["imports"], "s", note="starting Python and importing numpy and pyarrow"),
+    ]  # fmt: skip
+
+
+def _rival(home: Path) -> dict[str, str]:
+    """Return the environment of an instance on disk that has run the asset once."""
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("STREAM_ASSETS_", "DAGSTER_"))}
+    env = {**kept, "DAGSTER_HOME": str(home)}
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    _run([sys.executable, "-c", RIVAL], env)
+    return env
 
 
 def prepare(upto: str) -> dict[str, Any]:
@@ -81,9 +104,9 @@ def prepare(upto: str) -> dict[str, Any]:
     return {}
 
 
-def _tick(env: dict[str, str], prepared: Path, lake: Path, events: int) -> Spent | None:
+def _tick(env: dict[str, str], lake: Path, events: int) -> Spent | None:
     """Return what one tick took; None where another number of windows had become due."""
-    shutil.copytree(prepared, lake)
+    shutil.copytree(env["STREAM_ASSETS_LAKE"], lake)
     env = {**env, "STREAM_ASSETS_LAKE": str(lake)}
     command = [sys.executable, "-m", "stream_assets.cli"]
     _run([*command, "split"], env)

@@ -31,13 +31,13 @@ def measure(settings: Settings) -> list[Figure]:
             found[text].append(time.perf_counter() - began)
     nothing, package, dagster, definitions = (min(found[text]) for text in texts)
     return [
-        Figure("import_package", (package - nothing) * 1000, "ms", 60, 60, f"over starting Python, best of {repeats}"),
+        Figure("import_package", (package - nothing) * 1000, "ms", 60, 30, f"over starting Python, best of {repeats}"),
         Figure(
             "load_definitions",
             definitions - dagster,
             "s",
-            0.5,
-            0.5,
+            0.4,
+            0.2,
             f"over importing Dagster, lake opened, best of {repeats}",
         ),
     ]

@@ -1,4 +1,4 @@
-"""The one consumer of the command line's tick: cheap, and without pandas."""
+"""The one consumer of the command line's tick on Arrow: cheap, and without `group_by`, for which pyarrow imports pandas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@consumer(freshness="5 min", grain="5 min", reads={"events": ["country", "amount"]})
+@consumer(freshness="5 min", grain="5 min", reads={"events": ["country"]})
 def orders(events: pa.Table) -> pa.Table:
-    """Revenue per country in each five minutes."""
-    return events.group_by("country").aggregate([("amount", "sum")]).sort_by("country")
+    """Orders per country in each five minutes."""
+    import pyarrow as pa
+
+    counts = events.column("country").value_counts()
+    return pa.table({"country": counts.field("values"), "orders": counts.field("counts")}).sort_by("country")

@@ -151,6 +151,12 @@ class DagsterDev:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=10)
 
+    @property
+    def group(self) -> int:
+        """Number of its process group."""
+        assert self._process is not None
+        return self._process.pid
+
     def said(self) -> str:
         """Return what it has printed so far."""
         return self.log.read_text() if self.log.exists() else ""
