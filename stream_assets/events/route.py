@@ -22,7 +22,7 @@ from stream_assets.errors import LakeError, LakeUnavailable, UsageError
 from stream_assets.events.buffers import array_of, numbers_of
 from stream_assets.events.schema import EVENT_TIME, INSTANT, align, empty, unify
 
-BUDGET_BYTES = 256 << 20
+BUDGET_BYTES = 192 << 20
 _MICROSECOND = timedelta(microseconds=1)
 _STEP = GRID // _MICROSECOND
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import StreamAssetsError, TransientError
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.publish import Publisher
+from stream_assets.pipeline.ahead import ahead
 from stream_assets.pipeline.content import WindowContent, accepted
 from stream_assets.pipeline.halves import halves_of, halves_of_windows
 from stream_assets.pipeline.outcome import Outcome
@@ -96,9 +98,10 @@ class Ingest(Staging):
                 raise outcome.cause(outcome.error)
         windows = self._site.ledger.current(self._stream.name, day)
         schema = self._site.lake.schema_of(windows)
-        contents = self._copied(windows, schema)
         known = self._known(self._stream.daily, day).get(day.start)
-        return self._publish_day(day, schema, contents, known, self._looked_at)
+        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as beside:
+            contents = ahead(self._copied(windows, schema), beside)
+            return self._publish_day(day, schema, contents, known, self._looked_at)
 
     def _publish_day(
         self, day: TimeWindow, schema: pa.Schema, contents: Iterator[WindowContent], known: Current | None, read_at: int
