@@ -58,6 +58,8 @@ def make(
     with pipeline.lake.ledger.transaction():
         for table in pipeline.declarations.tables.values():
             first = pipeline.lake.windows_from if table.grain == "5 min" else pipeline.lake.start
+            if table.stream and table.grain == "5 min":
+                first = max(first, today - table.stream.keep.windows)  # older ones have gone
             repeat(pipeline.lake.ledger, table.name, newest, first)
     for _, reports in pipeline.run():
         assert not any(report.failed for report in reports), reports
