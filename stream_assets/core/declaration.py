@@ -183,10 +183,12 @@ class Declarations:
                     f"consumer {consumer.name!r} at 5-minute grain cannot read {name!r} at day grain: make it grain='day'"
                 )
             kept = self.stream(name).keep.events if self.is_stream(name) else None
-            if kept is not None and kept < consumer.lookback + timedelta(days=2):
+            day = timedelta(days=1)
+            least = consumer.lookback + max(consumer.cadence.step, day) + day
+            if kept is not None and kept < least:
                 raise DeclarationError(
-                    f"consumer {consumer.name!r} looks {words(consumer.lookback)} back, and the stream {name!r} keeps {words(kept)}: "
-                    "keep at least 2 days more than it looks back"
+                    f"consumer {consumer.name!r} reads the stream {name!r}, which keeps {words(kept)}: with its lookback and its cadence "
+                    f"it needs at least {words(least)}"
                 )
         for name in consumer.reads:
             if name not in consumer.inputs:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import Calendar
 from stream_assets.errors import LakeError, UsageError
 from stream_assets.lake.disk import lake_errors, sync_file_system, sync_folder
@@ -89,7 +90,7 @@ def restore(root: Path, file: Path, now: datetime) -> Restored:
         try:
             _refuse(draft, file, root / "_lake.json")
             ledger = Ledger(draft)
-            _advance(ledger, root / "_lake.json")
+            _advance(ledger, root, now)
             adopted = adopt_all(Layout(root, Calendar(ledger.meta()["zone"])), ledger)
             ledger.database.close()
             sync_file_system(root)
@@ -120,12 +121,24 @@ def _refuse(draft: Path, file: Path, marker: Path) -> None:
         )
 
 
-def _advance(ledger: Ledger, marker: Path) -> None:
-    """Let a backup of before the horizon was advanced begin where the lake does."""
-    said = json.loads(marker.read_text()).get("windows_from") if marker.exists() else None
-    if said is not None:
-        with ledger.transaction():
-            advance(ledger, datetime.fromisoformat(said))
+def _advance(ledger: Ledger, root: Path, now: datetime) -> None:
+    """Let a backup of before something went, or the horizon was advanced, say what the lake says now."""
+    marker = root / "_lake.json"
+    said: dict[str, str] = json.loads(marker.read_text()) if marker.exists() else {}
+    with ledger.transaction():
+        if "windows_from" in said:
+            advance(ledger, datetime.fromisoformat(said["windows_from"]))
+        ledger.take_borders(said)
+        for stream, daily in ((name, days) for name in ledger.tables() if (days := ledger.days_of(name))):
+            gone = ledger.borders("kept_from").get(stream, ledger.first("day"))
+            sealed = ledger.coverage(daily)
+            for table in (stream, daily):
+                hull = ledger.coverage(table).hull
+                for current in ledger.current(table, hull) if hull else ():
+                    may_go = current.span.end <= gone or (table == stream and sealed.covers(current.span))
+                    if may_go and not (root / current.file).exists():
+                        ledger.remove(current, "it went after this backup was made", now)
+                        ledger.cover(table, [current.span], Intervals())
 
 
 def _remove(draft: Path) -> None:

@@ -144,6 +144,11 @@ class Foundation:
         elif marker != self.meta and not self.is_copy:
             self.mark()  # a crash between the two steps of a change
 
+    def mark_changes(self) -> None:
+        """Write the marker where it says other than the ledger."""
+        if json.loads(self.layout.marker.read_text()) != self.ledger.meta():
+            self.mark()
+
     def mark(self) -> None:
         """Write beside the ledger whose lake this is, what is fixed, and what has been removed; one at a time, so that the newest stays."""
         with self.ledger.transaction():

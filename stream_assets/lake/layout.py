@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -62,8 +63,9 @@ class Layout:
 
     def _by_day(self, folder: Path, pattern: str) -> Iterator[tuple[Path, TimeWindow]]:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if match := re.fullmatch(pattern, path.name):
-                yield path, self.calendar.day(date.fromisoformat(match[1]))
+            with suppress(ValueError):  # no day of any calendar
+                if match := re.fullmatch(pattern, path.name):
+                    yield path, self.calendar.day(date.fromisoformat(match[1]))
 
     def all_released(self, stream: str) -> Path:
         """Folder of all released events of `stream`."""

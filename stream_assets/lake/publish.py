@@ -238,7 +238,9 @@ class Publisher:
         """Whoever told the ledger's readers of changed inputs meanwhile could not name a partition that was not there yet."""
         receipt = staged.receipt
         for table, read in staged.inputs.items():
-            if any(touched & read for _, touched in self._ledger.history.touched_since(receipt.inputs_seq, table)):
+            is_forgotten = receipt.inputs_seq < self._ledger.history.folded_upto()
+            changes = self._ledger.history.touched_since(receipt.inputs_seq, table)
+            if is_forgotten or any(touched & read for _, touched in changes):
                 at = receipt.committed_at
                 self._ledger.reopen(receipt.table, receipt.covered, f"{table} changed", at, at)
 

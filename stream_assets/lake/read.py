@@ -213,6 +213,11 @@ class Reader:
         self, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, columns: Sequence[str] | None
     ) -> duckdb.DuckDBPyRelation | None:
         """See `Lake.relation`."""
+        return self._again(lambda: self._relation(connection, table, span, columns))
+
+    def _relation(
+        self, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, columns: Sequence[str] | None
+    ) -> duckdb.DuckDBPyRelation | None:
         files = self.files(table, span)
         if not files:
             return None

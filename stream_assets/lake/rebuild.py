@@ -229,6 +229,8 @@ def _record(
             grain: Grain = "day" if 2 * days > len(every) else "5 min"
             ledger.register(table, grain, stream)
         ledger.cover(table, [r.span for r in receipts], Intervals.union_of(s for r in receipts for s in r.covered))
+        if stream and stream + DAILY_SUFFIX == table and stream not in tables:
+            ledger.register(stream, "5 min", stream)  # of its windows there may be none
         if stream:
             text = ledger.sources.columns(stream)
             # What a ledger of before does not know, these parts alone do not say.

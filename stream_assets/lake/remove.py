@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.window import Grain
+from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import Conflict
 from stream_assets.lake.disk import hold, lake_errors, move_new, sync_folder
 from stream_assets.lake.layout import Layout
@@ -23,15 +23,16 @@ from stream_assets.lake.publish import adopt_newer, newer
 
 
 def remove(
-    layout: Layout, ledger: Ledger, partitions: Sequence[tuple[Grain, Current]], reason: str, now: datetime,
+    layout: Layout, ledger: Ledger, span: TimeWindow, partitions: Sequence[tuple[Grain, Current]], reason: str, now: datetime,
     together: Callable[[], Iterable[Path]],
 ) -> None:  # fmt: skip
-    """Take partitions out of the lake, in one transaction. All or nothing.
+    """Take partitions out of the ledger, in one transaction, all or nothing; `clear` takes them out of their places.
 
     Args:
         layout: of the lake.
         ledger: of the lake.
-        partitions: with the grain of their table.
+        span: whole days, of which nothing is delivered by these tables any more.
+        partitions: all that the tables have there, with the grain of each.
         reason: for the ledger.
         now: the present instant.
         together: checks what must hold, records what belongs into the same transaction, and returns further folders that go.
@@ -39,8 +40,7 @@ def remove(
     Raises:
         Conflict: transient; another writer published one of the partitions, or a crash left a newer one, which is adopted
             now. Nothing was removed.
-        LakeUnavailable: transient; the disk is full, or the ledger stayed locked. `clear` goes on with what was recorded.
-        LakeError: terminal; the lake cannot be written.
+        LakeUnavailable: transient; the ledger stayed locked, or its disk is full. Nothing was removed.
     """
     try:
         with ledger.transaction():
@@ -49,7 +49,7 @@ def remove(
                     raise Conflict(f"a crash left a newer {current.table} {current.span}: the work is planned again")
                 ledger.remove(current, reason, now)
             for table in {current.table for _, current in partitions}:
-                ledger.cover(table, [c.span for _, c in partitions if c.table == table], Intervals())
+                ledger.cover(table, [span], Intervals())
             places = [(layout.partition(c.table, grain, c.span), c) for grain, c in partitions]
             places += [(path, None) for path in together()]
             ledger.leave((str(path.relative_to(layout.root)), current) for path, current in places)
@@ -57,29 +57,38 @@ def remove(
         for grain, current in partitions:
             adopt_newer(layout, ledger, current.table, grain, current.span)
         raise
-    clear(layout, ledger)
 
 
 def clear(layout: Layout, ledger: Ledger) -> None:
     """Move into staging what is to leave; what has been adopted or published there since stays.
 
     Raises:
-        LakeUnavailable: transient; the disk is full. The next call goes on.
-        LakeError: terminal; the lake cannot be written.
+        LakeUnavailable: transient; the disk is full. What could be moved has been, and the next call goes on.
+        LakeError: terminal; something cannot be moved, such as a folder that is on another disk. The rest has been.
     """
     if not ledger.leaving():
         return
+    stuck: dict[str, OSError] = {}
     with lake_errors(layout.root), _held(layout.staging / uuid4().hex) as staging, ledger.transaction():
-        moved = [place for name in ledger.leaving() if (place := layout.root / name).exists()]
-        for number, place in enumerate(moved):
-            move_new(place, staging / f"{number:06d}")
-        for parent in {place.parent for place in moved}:
-            with suppress(OSError):  # it has other windows, or is a table's own
-                if parent.name.startswith("day="):
-                    parent.rmdir()
+        moved: list[Path] = []
+        for number, name in enumerate(ledger.leaving()):
+            place = layout.root / name
+            try:
+                move_new(place, staging / f"{number:06d}")
+                moved.append(place)
+            except FileNotFoundError:
+                continue  # it has left already
+            except OSError as error:
+                stuck[name] = error
+        for parent in {place.parent for place in moved if place.parent.name.startswith("day=")}:
+            with suppress(OSError):  # it has other windows
+                parent.rmdir()
         for parent in {place.parent if place.parent.exists() else place.parent.parent for place in moved}:
             sync_folder(parent)
-        ledger.all_left()
+        ledger.left(stuck)
+    for name, error in stuck.items():
+        with lake_errors(layout.root / name):
+            raise error
 
 
 @contextmanager

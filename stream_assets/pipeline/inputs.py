@@ -17,6 +17,7 @@ from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import EPOCH, GRID, TimeWindow
+from stream_assets.errors import Conflict
 from stream_assets.events.buffers import numbers_of
 from stream_assets.events.schema import EVENT_TIME
 from stream_assets.lake.read import LakeFile
@@ -51,6 +52,9 @@ class Inputs:
         self.seq = site.ledger.seq()
         self.readable = {name: self._delivered(name) for name in consumer.inputs}
         self.files = {name: site.lake.files(name, hull) for name in consumer.inputs}
+        for name, there in self.readable.items():
+            if went := (there - self._delivered(name)).clip(hull):
+                raise Conflict(f"{name} {went} was removed while it was about to be read: the work is planned again")
 
     def _delivered(self, name: str) -> Intervals:
         declared, ledger = self._site.declarations, self._site.ledger

@@ -217,6 +217,11 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
         windows_from=lake.windows_from,
         kept_from=ledger.borders("kept_from"),
         rejected_from=ledger.borders("rejected_from"),
+        newest={
+            s.name: newest
+            for s in site.declarations.streams
+            if (s.keep.events or s.keep.rejected) and (newest := ledger.newest_with_rows((s.name, s.daily)))
+        },
         history_from=ledger.borders("history_from").get(RECORDS, lake.calendar.day_around(lake.created_at).start),
         watermarks=watermarks,
         tables=tables,

@@ -15,13 +15,12 @@ from stream_assets.core.window import GRID, Calendar, TimeWindow
 from stream_assets.errors import LakeError, SourceUnavailable, UsageError
 from stream_assets.lake.ledger import Lease
 from stream_assets.lake.publish import sweep
-from stream_assets.lake.remove import clear
 from stream_assets.lake.store import Lake
 from stream_assets.pipeline.consume import Consume
 from stream_assets.pipeline.ingest import Ingest
 from stream_assets.pipeline.observe import declare, ledger_state, observe
 from stream_assets.pipeline.outcome import Outcome, Progress, Report, silent
-from stream_assets.pipeline.retention import remove_planned
+from stream_assets.pipeline.retention import clear_leaving, remove_planned
 from stream_assets.pipeline.running import Running
 from stream_assets.pipeline.site import Site, holding
 
@@ -98,10 +97,16 @@ class Pipeline:
             if is_batch:
                 self.lake.ledger.work.tick(automation, now)
         # What is not kept goes within the tick: nothing is made, so there is no partition that a run could tell of.
-        for work, lease in requests:
-            if work.removes:
-                self.run_work(work, lease.id)
-        return planned, [(work, lease) for work, lease in requests if not work.removes]
+        runs = [(work, lease) for work, lease in requests if not work.removes]
+        try:
+            for work, lease in requests:
+                if work.removes:
+                    self.run_work(work, lease.id)
+        except BaseException as error:
+            for _, lease in runs:
+                self.lake.ledger.work.drop(lease.id, str(error) or type(error).__name__, self.clock.now())
+            raise
+        return planned, runs
 
     def _tidy(self) -> None:
         """Sweep staging, where ten minutes ago nobody did."""
@@ -110,7 +115,7 @@ class Pipeline:
         if swept is None or not timedelta(0) <= now - swept[0] < _SWEEP_EVERY:
             work.tick(_SWEEP, now)
             sweep(self.lake.layout, now)
-            clear(self.lake.layout, self.lake.ledger)
+            clear_leaving(self.site)
 
     def forget_columns(self, stream: str) -> None:
         """Forget which columns a stream has; the next read learns them from the files that it does not replace."""

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -185,12 +185,15 @@ def _stream_from(stream: Stream, env: Mapping[str, str]) -> Stream:
 
 
 def _keep(stream: Stream) -> Retention:
-    what = f"stream {stream.name!r}: what it keeps"
-    return Retention(
-        windows=parse_duration(stream.keep_windows, what=what),
-        events=parse_duration(stream.keep, what=what) if stream.keep is not None else None,
-        rejected=parse_duration(stream.keep_rejected, what=what) if stream.keep_rejected is not None else None,
-    )
+    def read(text: str | None) -> timedelta | None:
+        return None if text is None else parse_duration(text, what=f"stream {stream.name!r}: what it keeps")
+
+    windows = read(stream.keep_windows)
+    assert windows is not None
+    try:
+        return Retention(windows, read(stream.keep), read(stream.keep_rejected))
+    except DeclarationError as error:
+        raise DeclarationError(f"stream {stream.name!r}: {error}") from None
 
 
 def _day(text: str | None, stream: str) -> date | None:

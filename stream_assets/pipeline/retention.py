@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stream_assets.core.declaration import StreamSpec
-from stream_assets.core.planning import RECORDS, Work, removal_of
+from stream_assets.core.planning import RECORDS, Rule, Work, removal_of
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import LakeError, StreamAssetsError
+from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.ledger import Current
-from stream_assets.lake.remove import remove
+from stream_assets.lake.remove import clear, remove
 from stream_assets.pipeline.content import delivered
+from stream_assets.pipeline.observe import ledger_state
 from stream_assets.pipeline.outcome import Outcome, Report
 from stream_assets.pipeline.site import Site, holding
 
@@ -19,7 +21,7 @@ from stream_assets.pipeline.site import Site, holding
 def remove_planned(site: Site, work: Work, request: int) -> Report:
     """Remove what `work` names, under its lease.
 
-    A failure is an outcome. It is remembered apart from those of filling (see `removal_of`), and waits as they do.
+    A failure is an outcome. It is remembered apart from those of filling (see `removal_of`), and tried again for ever.
     """
     (name,), records = work.tables, site.ledger.work
     with holding(site, request, name, work.grain, work.span):
@@ -27,11 +29,28 @@ def remove_planned(site: Site, work: Work, request: int) -> Report:
             gone = _Removal(site, work).do()
         except StreamAssetsError as error:
             failed = Outcome(name, work.span, "failed", None, str(error), type(error))
-            records.fail(removal_of(name), work.span, str(error), site.clock.now(), transient=failed.is_transient)
+            records.fail(removal_of(name), work.span, str(error), site.clock.now(), transient=True)
             records.note_failed(request, str(error))
             return Report(name, (failed,))
         records.clear_failures(removal_of(name), work.span)
+        clear_leaving(site)
         return Report(name, tuple(Outcome(name, span, "removed") for span in gone))
+
+
+def clear_leaving(site: Site) -> None:
+    """Let what is to leave the lake leave it; what cannot is a failure that stands until it can, and stops nothing else."""
+    records, now = site.ledger.work, site.clock.now()
+    whole = site.lake.calendar.day_around(site.lake.start)  # one failure, whatever cannot leave
+    try:
+        with lake_errors(site.lake.layout.root):
+            site.lake.mark_changes()
+            clear(site.lake.layout, site.ledger)
+    except StreamAssetsError as error:
+        records.fail(
+            removal_of(RECORDS), whole, f"what is not kept cannot leave the lake: {error}", now, transient=True
+        )
+    else:
+        records.clear_failures(removal_of(RECORDS), whole)
 
 
 class _Removal:
@@ -84,12 +103,18 @@ class _Removal:
         def together() -> Iterable[Path]:
             self._ledger.settle(stream.daily, self._span, self._ledger.mark())
             self._ledger.advance("kept_from", stream.name, self._span.end)
+            self._give_up()
             beside = self._layout.beside(stream.name)
             return [path for path, day in beside if day.overlaps(self._span)]
 
-        gone = self._remove([*(("day", c) for c in days), *(("5 min", c) for c in windows)], together)
-        self._lake.mark()
-        return gone
+        return self._remove([*(("day", c) for c in days), *(("5 min", c) for c in windows)], together)
+
+    def _give_up(self) -> None:
+        """Forget what was to be made again of consumers' partitions that cannot be made any more."""
+        rule = Rule(self._site.declarations, ledger_state(self._site), self._lake.calendar, self._site.clock.now())
+        for table in (t for t in self._site.declarations.tables.values() if t.consumer):
+            before = TimeWindow(self._lake.start, max(self._lake.start, rule.first(table)))
+            self._ledger.settle(table.name, before, self._ledger.mark())
 
     def _rejected(self, stream: StreamSpec) -> list[TimeWindow]:
         def together() -> Iterable[Path]:
@@ -97,19 +122,17 @@ class _Removal:
             return [p for p, day in self._layout.rejected_days(stream.name) if day.end <= self._span.end]
 
         self._remove([], together)
-        self._lake.mark()
         return [self._span]
 
     def _history(self) -> list[TimeWindow]:
         with self._ledger.transaction():
             self._ledger.history.fold(self._span.end)
-            self._ledger.advance("history_from", RECORDS, self._span.end)
-        self._lake.mark()
+            self._ledger.move_border("history_from", RECORDS, self._span.end)
         return [self._span]
 
     def _remove(
         self, partitions: list[tuple[Grain, Current]], together: Callable[[], Iterable[Path]]
     ) -> list[TimeWindow]:
         now = self._site.clock.now()
-        remove(self._layout, self._ledger, partitions, self._work.reason, now, together)
+        remove(self._layout, self._ledger, self._span, partitions, self._work.reason, now, together)
         return [c.span for _, c in partitions if c.table == self._work.tables[0]]

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from stream_assets import consumer
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import HEAL
 from stream_assets.core.retention import Retention
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import DeclarationError, UsageError
+from stream_assets.errors import Conflict, DeclarationError, UsageError
+from stream_assets.lake import remove
+from stream_assets.lake.custody import backup, restore
 from stream_assets.lake.rebuild import rebuild
+from stream_assets.lake.store import Lake
+from stream_assets.pipeline.compute import Compute
 from stream_assets.pipeline.verify import verify
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.shop import Shop
-from stream_assets_tests.scenarios.world import World
+from stream_assets_tests.scenarios.world import World, at_freshness
 
 SECOND = timedelta(seconds=1)
+
+
+@consumer(freshness="1 day", reads={"report": ["country", "amount_sum"]})
+def totals_of_report(report: pa.Table) -> pa.Table:
+    """Revenue per country, from what another consumer summed."""
+    return report.group_by("country").aggregate([("amount_sum", "sum")]).sort_by("country")
+
+
 week = replace(report, name="week", lookback=timedelta(days=3))
 
 
@@ -232,13 +250,132 @@ def test_failures_of_days_that_go_are_forgotten(world):
     assert w.failures("events_daily") == []
 
 
-def test_a_clock_that_runs_ahead_removes_nothing(world):
-    w = month(world, report)
-    shop = w.shop
-    shop.is_down = True
-    w.at("2027-03-12 00:06")
-    w.tick(HEAL)
+class Honest(Shop):
+    """Has no events of the future, whatever the clock says."""
+
+    def events(self, window):
+        return super().events(window) if window.start < datetime(2026, 3, 10, tzinfo=UTC) else []
+
+
+@pytest.mark.parametrize("is_down", [True, False])
+def test_a_clock_that_runs_ahead_removes_nothing(world, is_down):
+    w = world(
+        report,
+        now="2026-03-10 00:06",
+        start="2026-03-01",
+        sources={"events": Honest(every=timedelta(hours=1))},
+        keep="5 days",
+    )
+    w.run()
+    w.shop.is_down = is_down
+    w.at("2026-04-02 00:06")
+    for _ in range(3):
+        w.tick(HEAL)
     assert next(iter(w.revisions("events_daily"))) == "2026-03-05"
+
+
+def test_consumers_of_consumers_have_no_holes_where_what_they_read_is_not_made_any_more(world):
+    second = replace(totals_of_report, lookback=timedelta(days=3))
+    w = month(world, report, totals_of_report, replace(second, name="third"))
+    assert [w.standing(name).holes.spans for name in ("report", "totals_of_report", "third")] == [(), (), ()]
+    assert next(iter(w.revisions("totals_of_report"))) == "2026-03-05"
+    assert next(iter(w.revisions("third"))) == "2026-03-08"
+    no_difference(w)
+
+
+def test_days_stay_while_a_run_of_what_others_declare_is_in_flight(world):
+    w = month(world, week)
+    w.at("2026-03-11 00:06")
+    other = w.project.open((), w.clock)
+    with w.pipeline.running("week", w.pipeline.range("week", "2026-03-08")):
+        list(other.run())
+        assert "2026-03-05" in w.revisions("events_daily")
+    list(other.run())
+    assert "2026-03-05" not in w.revisions("events_daily")
+
+
+def test_what_goes_between_a_consumers_look_and_its_reading_is_no_smaller_answer(world):
+    w = month(world, week)
+    w.at("2026-03-11 00:06")
+    span = w.pipeline.range("week", "2026-03-08")
+    files, left = type(w.pipeline.lake).files, [True]
+
+    def late(lake, *args):
+        if left:
+            left.pop()
+            lake.ledger.cover("events_daily", [w.pipeline.range("events_daily", "2026-03-05")], Intervals())
+        return files(lake, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(w.pipeline.lake), "files", late)
+        state = w.pipeline.state()
+        with pytest.raises(Conflict, match="was removed while it was about to be read"):
+            Compute(w.pipeline.site, week, state).inputs([span])
+
+
+def test_what_was_to_be_made_again_and_cannot_be_is_forgotten(world):
+    w = month(world, week)
+    w.shop.add(w.instant("2026-03-08 00:07"), w.now + SECOND)
+    w.clock.advance(2 * SECOND)
+    w.pipeline.observe()
+    ledger = w.pipeline.lake.ledger
+    ledger.work.fail("week", w.pipeline.range("week", "2026-03-08"), "poison", w.now, transient=False, code=week.code)
+    w.at("2026-03-12 00:06").run()
+    assert (ledger.work.failures(), ledger.reopened()) == ({}, {})
+
+
+def test_a_backup_of_before_knows_what_went_since(world, tmp_path):
+    w = month(world, report)
+    backup(w.pipeline.lake.layout, tmp_path / "backup")
+    w.at("2026-03-12 00:06").run()
+    before = w.ids()
+    w.pipeline.lake.ledger.database.close()
+    restore(w.folder, tmp_path / "backup", w.now)
+    w.project = replace(w.project, streams=tuple(replace(s, keep=None) for s in w.project.streams))
+    w.define(report)
+    assert w.ids() == before
+    w.run()
+    assert next(iter(w.revisions("events_daily"))) == "2026-03-07"
+    no_difference(w)
+
+
+def test_what_cannot_leave_the_lake_is_said_and_stops_nothing_else(world, monkeypatch):
+    w = month(world, report)
+    w.at("2026-03-11 00:06")
+    move = remove.move_new
+
+    def stuck(source, target):
+        if source.name == "day=2026-03-05":
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        move(source, target)
+
+    monkeypatch.setattr(remove, "move_new", stuck)
+    w.run()
+    w.at("2026-03-12 00:06").run()
+    assert (w.folder / "events_daily" / "day=2026-03-05").exists()
+    assert not (w.folder / "events_daily" / "day=2026-03-06").exists()
+    assert list(w.revisions("report"))[-1] == "2026-03-11"
+    (said,) = w.failures("__ledger")
+    assert "day=2026-03-05" in said
+    no_difference(w)
+    monkeypatch.undo()
+    w.clock.advance(timedelta(minutes=20))
+    w.run()
+    assert w.failures("__ledger") == []
+    assert not (w.folder / "events_daily" / "day=2026-03-05").exists()
+
+
+def test_a_marker_that_a_crash_kept_behind_is_brought_up_to_date(world, monkeypatch):
+    w = month(world, report)
+    w.at("2026-03-11 00:06")
+    monkeypatch.setattr(Lake, "mark", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    w.run()
+    assert "full" in w.failures("__ledger")[0]
+    monkeypatch.undo()
+    w.clock.advance(timedelta(minutes=20))
+    w.run()
+    assert json.loads(w.pipeline.lake.layout.marker.read_text()) == w.pipeline.lake.ledger.meta()
+    assert w.failures("__ledger") == []
 
 
 def test_days_stay_while_a_run_reads_them(world):
@@ -252,8 +389,10 @@ def test_days_stay_while_a_run_reads_them(world):
 
 
 def test_what_keeps_less_than_a_reader_looks_back_is_refused(world):
-    with pytest.raises(DeclarationError, match="keep at least 2 days more than it looks back"):
+    with pytest.raises(DeclarationError, match="it needs at least 5 days"):
         world(week, now="2026-03-10 00:06", keep="4 days")
+    with pytest.raises(DeclarationError, match="it needs at least 8 days"):
+        world(at_freshness(report, "7 days"), now="2026-03-10 00:06", keep="7 days")
     with pytest.raises(DeclarationError, match="at least 1 day"):
         Retention(windows=timedelta(hours=5))
 

@@ -81,6 +81,7 @@ class Rule:
         self.calendar = calendar
         self.now = now
         self.horizons = horizons(declarations, state, calendar, now)
+        self._firsts: dict[str, datetime] = {}
 
     def horizon(self, table: Table) -> Horizon:
         """Return how far `table` is wanted now."""
@@ -105,26 +106,45 @@ class Rule:
 
         A consumer's older partitions stay as they are: of what they were made from, some is gone.
         """
+        if table.name not in self._firsts:
+            self._firsts[table.name] = self._first(table)
+        return self._firsts[table.name]
+
+    def _first(self, table: Table) -> datetime:
         begin = self.state.windows_from if table.grain == "5 min" else self.state.start
         if table.stream:
             return max(begin, self.kept_from(table.stream))
         assert table.consumer is not None
-        streams = [s for s in self.declarations.streams if s.name in table.consumer.inputs]
-        kept = [k for s in streams if (k := self.kept_from(s)) > self.state.start]
+        kept = [k for name in table.consumer.inputs if (k := self._readable_from(name)) > self.state.start]
         reached = (reach(TimeWindow(k - GRID, k), table, self.calendar).end for k in kept)
         return max([begin, *reached])
+
+    def _readable_from(self, name: str) -> datetime:
+        """Return from when on an input is there, as far as something of it went: the lake's start where nothing did."""
+        if self.declarations.is_stream(name):
+            return self.kept_from(self.declarations.stream(name))
+        table = self.declarations.tables[name]
+        first, there = self.first(table), self.state.table(name).coverage.hull
+        is_whole = first <= (self.state.windows_from if table.grain == "5 min" else self.state.start)
+        return self.state.start if is_whole else min(first, there.start) if there else first
 
     def kept_from(self, stream: StreamSpec) -> datetime:
         """Return local midnight of the first day of `stream` that is kept: no day before it is there, or it is to go.
 
-        What has been removed once is not wanted again, also where more is kept from now on. Age is counted from the newest
-        day that is sealed, so that a clock which runs ahead removes nothing.
+        What has been removed once is not wanted again, also where more is kept from now on.
         """
         removed = self.state.kept_from.get(stream.name, self.state.start)
-        sealed = self.state.table(stream.daily).coverage.hull
-        if stream.keep.events is None or sealed is None:
-            return removed
-        return max(removed, self.calendar.day_around(min(self.now, sealed.end) - stream.keep.events).start)
+        return max(removed, self.kept_for(stream, stream.keep.events) or removed)
+
+    def kept_for(self, stream: StreamSpec, kept: timedelta | None) -> datetime | None:
+        """Return local midnight of the first day that is no older than `kept`; None for what is kept for ever.
+
+        Age is counted from the newest day with events, so that neither a clock that runs ahead nor an idle source removes any.
+        """
+        newest = self.state.newest.get(stream.name)
+        if kept is None or newest is None:
+            return None
+        return self.calendar.day_around(min(self.now, newest) - kept).start
 
     def not_made(self, name: str) -> Intervals:
         """Return what a lookback does not wait for: the windows of a consumer before the first. What is there is read."""

@@ -24,27 +24,28 @@ def removals(rule: Rule) -> list[Work]:
 
 
 def _of_stream(rule: Rule, stream: StreamSpec) -> Iterator[Work]:
-    day_of, keep, now = rule.calendar.day_around, stream.keep, rule.now
-    days = rule.state.table(stream.daily).coverage
-    if days.hull is None:
-        return
-    first = rule.kept_from(stream)
-    if span := _oldest(rule, stream, stream.daily, _there(rule, stream), first, MOST_DAYS):
+    keep, before = stream.keep, rule.calendar.day_around(rule.now - stream.keep.windows).start
+    if span := _oldest(rule, stream, stream.daily, _there(rule, stream), rule.kept_from(stream), MOST_DAYS):
         yield _work("days", "day", stream.daily, span, "days", keep.events)
-    copies = rule.state.table(stream.name).coverage & days
-    if span := _oldest(rule, stream, stream.name, copies, day_of(now - keep.windows).start, 1):
+    copies = rule.state.table(stream.name).coverage & rule.state.table(stream.daily).coverage
+    if span := _oldest(rule, stream, stream.name, copies, before, 1):
         yield _work("windows", "5 min", stream.name, span, "files of windows whose day is sealed", keep.windows)
-    if keep.rejected is not None:
-        known = max(rule.state.rejected_from.get(stream.name, rule.state.start), first)
-        until = day_of(min(now, days.hull.end) - keep.rejected).start
-        if known < until:
-            yield _work("rejected", "day", stream.daily, TimeWindow(known, until), "rejected rows", keep.rejected)
+    known = max(rule.state.rejected_from.get(stream.name, rule.state.start), rule.kept_from(stream))
+    until = rule.kept_for(stream, keep.rejected)
+    if until and known < until:
+        span = (Intervals.of(TimeWindow(known, until)) - _busy(rule, stream)).hull
+        if span and span.start == known:
+            yield _work("rejected", "day", stream.daily, span, "rejected rows", keep.rejected)
 
 
 def _history(rule: Rule) -> Iterator[Work]:
     known, until = rule.state.history_from, rule.calendar.day_around(rule.now - HISTORY).start
-    if known is not None and known < until:
-        yield _work("history", "day", RECORDS, TimeWindow(known, until), "records of single publications", HISTORY)
+    if known is None or known == until:
+        return
+    # A border that is ahead of the clock was set before the clock was set back.
+    if known < until or known > rule.now:
+        span = TimeWindow(min(known, until - timedelta(days=1)), until)
+        yield _work("history", "day", RECORDS, span, "records of single publications", HISTORY)
 
 
 def _work(removes: Removes, grain: Grain, table: str, span: TimeWindow, what: str, kept: timedelta | None) -> Work:
@@ -75,10 +76,13 @@ def _oldest(
 
 
 def _busy(rule: Rule, stream: StreamSpec) -> Intervals:
-    """Return the days of a stream that work in flight fills or reads."""
+    """Return the days of a stream that work in flight fills or reads; of what others declare, nobody here knows what it reads."""
     spans: list[TimeWindow] = []
     for work in rule.state.in_flight:
-        for table in (rule.declarations.tables.get(name) for name in work.tables):
+        for name in work.tables:
+            table = rule.declarations.tables.get(name)
+            if table is None and name != RECORDS:
+                return Intervals.of(TimeWindow(rule.state.start, max(rule.now, work.span.end)))
             if table and table.stream == stream:
                 spans.append(work.span)
             elif table and table.consumer and stream.name in table.consumer.inputs:

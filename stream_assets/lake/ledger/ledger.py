@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 from uuid import uuid4
 
 from stream_assets.core.intervals import Intervals
@@ -84,7 +84,18 @@ class Ledger:
         """Record that what `what` says of `name` reaches no further back than `to` any more; it never goes back."""
         known = self.borders(what).get(name)
         if known is None or known < to:
-            self.change_meta({f"{what}:{name}": text(to)})
+            self.move_border(what, name, to)
+
+    def move_border(self, what: Border, name: str, to: datetime) -> None:
+        """Record from when on there is still what `what` says of `name`."""
+        self.change_meta({f"{what}:{name}": text(to)})
+
+    def take_borders(self, said: Mapping[str, str]) -> None:
+        """Take over the borders that a lake's marker names, where they are further on."""
+        for key, value in said.items():
+            what, _, name = key.partition(":")
+            if name and what in get_args(Border):
+                self.advance(cast("Border", what), name, instant(value))
 
     def borders(self, what: Border) -> dict[str, datetime]:
         """Return by name from when on there is still what has been removed before."""
@@ -192,6 +203,12 @@ class Ledger:
         rows = "and rows > 0" if with_rows else ""
         row = self.database.row(f"select * from current where tbl = ? {rows} order by seq desc limit 1", (table,))
         return current_of(row) if row else None
+
+    def newest_with_rows(self, tables: Sequence[str]) -> datetime | None:
+        """Return the end of the newest partition of `tables` that has rows, by event time; None without one."""
+        newest = "select key_end from current where tbl = ? and rows > 0 order by key_start desc limit 1"
+        ends = [row["key_end"] for table in tables if (row := self.database.row(newest, (table,)))]
+        return max(map(instant, ends), default=None)
 
     def coverage(self, table: str) -> Intervals:
         """Return what has been delivered of `table`."""
@@ -329,9 +346,11 @@ class Ledger:
         )
         return [row["folder"] for row in rows]
 
-    def all_left(self) -> None:
-        """Record that what was to leave has left."""
-        self.database.change("delete from leaving")
+    def left(self, but: Iterable[str]) -> None:
+        """Record that what was to leave has left, `but` what could not."""
+        self.database.change(
+            "delete from leaving where folder not in (select value from json_each(?))", (json.dumps([*but]),)
+        )
 
     def cover(self, table: str, spans_: Iterable[TimeWindow], covered: Intervals) -> None:
         """Replace what is delivered of `table` inside the partitions `spans_` by `covered`."""

@@ -22,6 +22,7 @@ create table if not exists current (
     primary key (tbl, key_start)
 ) without rowid;
 create index if not exists current_by_seq on current (tbl, seq);
+create index if not exists current_by_rows on current (tbl, key_start) where rows > 0;
 create index if not exists current_with_rows on current (tbl, seq) where rows > 0;
 create index if not exists current_by_code on current (tbl, code);
 create index if not exists current_by_gap on current (tbl, key_start) where receipt ->> 'accepted' != '[]';

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from stream_assets.core.declaration import Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.window import Grain, TimeWindow
+from stream_assets.core.window import Grain
 from stream_assets.errors import LakeError
 from stream_assets.events.hashing import digest
 from stream_assets.events.schema import ARRIVAL_TIME
@@ -29,10 +29,8 @@ class Partitions:
 
     def compare(self) -> None:
         """Compare footers with the ledger, files with the layout, coverage with receipts, days with their windows."""
-        covered: list[TimeWindow] = []
         for current in self._lake.ledger.current(self._name, self._found.span):
             self._found.verification.files += 1
-            covered += current.receipt.covered
             said = self._receipt(current)
             if said and self._is_current(current):
                 mend = self._found.remake(self._name, self._grain, current.span)
@@ -40,8 +38,10 @@ class Partitions:
             if self._table and self._table.is_days_of_stream:
                 self._copies(current)
         Strays(self._found, self._name, self._grain).find()
-        counted = self._lake.ledger.coverage(self._name).clip(self._found.span)
-        receipts = Intervals.union_of(covered).clip(self._found.span)
+        with self._lake.ledger.transaction():  # both of one moment
+            counted = self._lake.ledger.coverage(self._name).clip(self._found.span)
+            there = self._lake.ledger.current(self._name, self._found.span)
+        receipts = Intervals.union_of(s for c in there for s in c.receipt.covered).clip(self._found.span)
         for span in counted - receipts:
             said = "the ledger counts it as delivered, but no receipt says so"
             self._found.add("coverage", self._name, span, said, self._found.cover(self._name, self._grain, span))
