@@ -128,9 +128,9 @@ def _advance(ledger: Ledger, root: Path, now: datetime) -> None:
     with ledger.transaction():
         if "windows_from" in said:
             advance(ledger, datetime.fromisoformat(said["windows_from"]))
-        ledger.take_borders(said)
+        ledger.gone.take_borders(said)
         for stream, daily in ((name, days) for name in ledger.tables() if (days := ledger.days_of(name))):
-            gone = ledger.borders("kept_from").get(stream, ledger.first("day"))
+            gone = ledger.gone.borders("kept_from").get(stream, ledger.first("day"))
             sealed = ledger.coverage(daily)
             for table in (stream, daily):
                 hull = ledger.coverage(table).hull

@@ -52,7 +52,7 @@ def remove(
                 ledger.cover(table, [span], Intervals())
             places = [(layout.partition(c.table, grain, c.span), c) for grain, c in partitions]
             places += [(path, None) for path in together()]
-            ledger.leave((str(path.relative_to(layout.root)), current) for path, current in places)
+            ledger.gone.leave((str(path.relative_to(layout.root)), current) for path, current in places)
     except Conflict:
         for grain, current in partitions:
             adopt_newer(layout, ledger, current.table, grain, current.span)
@@ -66,12 +66,12 @@ def clear(layout: Layout, ledger: Ledger) -> None:
         LakeUnavailable: transient; the disk is full. What could be moved has been, and the next call goes on.
         LakeError: terminal; something cannot be moved, such as a folder that is on another disk. The rest has been.
     """
-    if not ledger.leaving():
+    if not ledger.gone.leaving():
         return
     stuck: dict[str, OSError] = {}
     with lake_errors(layout.root), _held(layout.staging / uuid4().hex) as staging, ledger.transaction():
         moved: list[Path] = []
-        for number, name in enumerate(ledger.leaving()):
+        for number, name in enumerate(ledger.gone.leaving()):
             place = layout.root / name
             try:
                 move_new(place, staging / f"{number:06d}")
@@ -85,7 +85,7 @@ def clear(layout: Layout, ledger: Ledger) -> None:
                 parent.rmdir()
         for parent in {place.parent if place.parent.exists() else place.parent.parent for place in moved}:
             sync_folder(parent)
-        ledger.left(stuck)
+        ledger.gone.left(stuck)
     for name, error in stuck.items():
         with lake_errors(layout.root / name):
             raise error

@@ -102,7 +102,7 @@ class _Removal:
 
         def together() -> Iterable[Path]:
             self._ledger.settle(stream.daily, self._span, self._ledger.mark())
-            self._ledger.advance("kept_from", stream.name, self._span.end)
+            self._ledger.gone.advance("kept_from", stream.name, self._span.end)
             self._give_up()
             beside = self._layout.beside(stream.name)
             return [path for path, day in beside if day.overlaps(self._span)]
@@ -118,7 +118,7 @@ class _Removal:
 
     def _rejected(self, stream: StreamSpec) -> list[TimeWindow]:
         def together() -> Iterable[Path]:
-            self._ledger.advance("rejected_from", stream.name, self._span.end)
+            self._ledger.gone.advance("rejected_from", stream.name, self._span.end)
             return [p for p, day in self._layout.rejected_days(stream.name) if day.end <= self._span.end]
 
         self._remove([], together)
@@ -127,7 +127,7 @@ class _Removal:
     def _history(self) -> list[TimeWindow]:
         with self._ledger.transaction():
             self._ledger.history.fold(self._span.end)
-            self._ledger.move_border("history_from", RECORDS, self._span.end)
+            self._ledger.gone.move_border("history_from", RECORDS, self._span.end)
         return [self._span]
 
     def _remove(

@@ -29,7 +29,7 @@ STEPS = (
     "pipeline/pipeline.py", "pipeline/ingest.py", "pipeline/staging.py", "pipeline/consume.py", "pipeline/observe.py",
     "pipeline/reading.py", "pipeline/release.py", "pipeline/readmit.py", "lake/rejected.py", "lake/released.py",
     "pipeline/retention.py", "lake/remove.py", "lake/publish.py", "lake/disk.py", "lake/store.py", "lake/parquet.py", "ledger/ledger.py", "ledger/work.py",
-    "ledger/sources.py", "ledger/history.py", "ledger/database.py",
+    "ledger/sources.py", "ledger/history.py", "ledger/gone.py", "ledger/database.py",
 )  # fmt: skip
 """Each line of these files is a step, the first and the second time that it is executed."""
 TIMES = 2

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, cast, get_args
 from uuid import uuid4
 
 from stream_assets.core.intervals import Intervals
@@ -18,6 +17,7 @@ from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.ledger.ages import AgeRecords
 from stream_assets.lake.ledger.current import Current, current_of
 from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
+from stream_assets.lake.ledger.gone import GoneRecords
 from stream_assets.lake.ledger.history import HistoryRecords
 from stream_assets.lake.ledger.lateness import LatenessRecords
 from stream_assets.lake.ledger.place import place
@@ -25,8 +25,6 @@ from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
 
 FORMAT = "3"
-Border = Literal["kept_from", "rejected_from", "history_from"]
-"""What is removed from the oldest on: days of a stream, its rejected rows, records of the ledger."""
 _HAS_GAPS = "receipt ->> 'accepted' != '[]'"
 """As the index `current_by_gap` says it."""
 _INSERT_REOPENED = 'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)'
@@ -47,7 +45,8 @@ class Ledger:
     """One lake's ledger.
 
     `work` holds requests, leases and failures; `sources` holds watermarks, cursors and known files; `ages` holds what has
-    been looked at again, `lateness` how late events come, `history` what was published and done.
+    been looked at again, `lateness` how late events come, `history` what was published and done, `gone` what is
+    not kept any longer.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,6 +57,7 @@ class Ledger:
         self.ages = AgeRecords(self.database)
         self.lateness = LatenessRecords(self.database)
         self.history = HistoryRecords(self.database)
+        self.gone = GoneRecords(self.database)
 
     def create(self, calendar: Calendar, start: datetime, windows_from: datetime, now: datetime) -> None:
         """Make a new ledger: what is fixed when a lake is made is stored here. The first of several wins."""
@@ -79,28 +79,6 @@ class Ledger:
     def meta(self) -> dict[str, str]:
         """Return what was fixed when the lake was made, and how far things have been removed since; empty before."""
         return {row["key"]: row["value"] for row in self.database.rows("select key, value from meta")}
-
-    def advance(self, what: Border, name: str, to: datetime) -> None:
-        """Record that what `what` says of `name` reaches no further back than `to` any more; it never goes back."""
-        known = self.borders(what).get(name)
-        if known is None or known < to:
-            self.move_border(what, name, to)
-
-    def move_border(self, what: Border, name: str, to: datetime) -> None:
-        """Record from when on there is still what `what` says of `name`."""
-        self.change_meta({f"{what}:{name}": text(to)})
-
-    def take_borders(self, said: Mapping[str, str]) -> None:
-        """Take over the borders that a lake's marker names, where they are further on."""
-        for key, value in said.items():
-            what, _, name = key.partition(":")
-            if name and what in get_args(Border):
-                self.advance(cast("Border", what), name, instant(value))
-
-    def borders(self, what: Border) -> dict[str, datetime]:
-        """Return by name from when on there is still what has been removed before."""
-        kept = {key.partition(":"): value for key, value in self.meta().items()}
-        return {name: instant(value) for (kind, _, name), value in kept.items() if kind == what}
 
     def first(self, grain: Grain) -> datetime:
         """Return the start of the first partition of a grain: others may move it on while a lake is open."""
@@ -330,27 +308,6 @@ class Ledger:
             "delete from current where tbl = ? and key_start = ?", (current.table, text(current.span.start))
         )
         self.history.add(current, "removed", reason, now)
-
-    def leave(self, places: Iterable[tuple[str, Current | None]]) -> None:
-        """Record what is to leave the lake: folders and files, relative to its own, with the partition that was there."""
-        self.database.change_many(
-            "insert or replace into leaving values (?, ?, ?)",
-            [(place, c.table, text(c.span.start)) if c else (place, "", "") for place, c in places],
-        )
-
-    def leaving(self) -> list[str]:
-        """Return what is to leave the lake and may be there still; not where there is a partition again."""
-        rows = self.database.rows(
-            "select folder from leaving l where not exists"
-            " (select 1 from current c where c.tbl = l.tbl and c.key_start = l.key_start) order by folder"
-        )
-        return [row["folder"] for row in rows]
-
-    def left(self, but: Iterable[str]) -> None:
-        """Record that what was to leave has left, `but` what could not."""
-        self.database.change(
-            "delete from leaving where folder not in (select value from json_each(?))", (json.dumps([*but]),)
-        )
 
     def cover(self, table: str, spans_: Iterable[TimeWindow], covered: Intervals) -> None:
         """Replace what is delivered of `table` inside the partitions `spans_` by `covered`."""

@@ -55,7 +55,7 @@ class Strays:
     def _unknown(self, paths: Iterable[Path]) -> list[Path]:
         known = self._ledger.files(self._name)
         found = [path for path in paths if self._relative(path) not in known]
-        leaving = {self._layout.root / folder for folder in self._ledger.leaving()}
+        leaving = {self._layout.root / folder for folder in self._ledger.gone.leaving()}
         asked = [
             path
             for path in found
