@@ -33,9 +33,9 @@ def _of_stream(rule: Rule, stream: StreamSpec) -> Iterator[Work]:
     known = max(rule.state.rejected_from.get(stream.name, rule.state.start), rule.kept_from(stream))
     until = rule.kept_for(stream, keep.rejected)
     if until and known < until:
-        span = (Intervals.of(TimeWindow(known, until)) - _busy(rule, stream)).hull
-        if span and span.start == known:
-            yield _work("rejected", "day", stream.daily, span, "rejected rows", keep.rejected)
+        free = (Intervals.of(TimeWindow(known, until)) - _busy(rule, stream)).spans
+        if free and free[0].start == known:
+            yield _work("rejected", "day", stream.daily, free[0], "rejected rows", keep.rejected)
 
 
 def _history(rule: Rule) -> Iterator[Work]:
