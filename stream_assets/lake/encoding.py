@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from stream_assets.events.schema import empty
+
 SAMPLE_ROWS = 4096
 MOST_DISTINCT = 0.5
 """A larger share of different values makes a dictionary that costs more than it saves."""
@@ -46,6 +48,6 @@ def _without_dictionary(column: pa.ChunkedArray[Any]) -> str:
 def _paths(schema: pa.Schema) -> list[str]:
     """Return the paths of the columns that a file of this schema has, those inside nested ones too."""
     sink = pa.BufferOutputStream()
-    pq.write_table(schema.empty_table(), sink)
+    pq.write_table(empty(schema), sink)
     columns: Any = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
     return [columns.column(place).path for place in range(len(columns))]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from stream_assets.core.receipt import Receipt
 from stream_assets.errors import LakeError
 from stream_assets.events.columns import EXACT, Columns
+from stream_assets.events.schema import empty
 from stream_assets.lake.encoding import encoding_of
 
 RECEIPT = b"stream_assets.receipt"
@@ -35,7 +36,7 @@ def write_part(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], receip
     """
     metadata = {k: v for k, v in (schema.metadata or {}).items() if k != RECEIPT}
     groups = _row_groups(fit(table, schema) for table in tables)
-    first = next(groups, schema.empty_table())
+    first = next(groups, empty(schema))
     with pq.ParquetWriter(
         path, schema.with_metadata(metadata), compression=COMPRESSION, compression_level=COMPRESSION_LEVEL,
         **encoding_of(first),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from stream_assets.core.clock import SystemClock
 from stream_assets_tests.cli.conftest import Shell, new_shell
 
 SLOW = '''
@@ -107,3 +108,14 @@ def test_plan_loads_nothing_that_it_does_not_need(real: Shell) -> None:
 def test_help_loads_no_project_at_all(real: Shell) -> None:
     loaded = loaded_by(real, "run", "--help")
     assert not loaded & {"pyarrow", "pandas", "numpy", "duckdb", "rich"}
+
+
+def test_windows_and_consumers_on_arrow_import_no_pandas(small: Shell) -> None:
+    today = f"{SystemClock().now():%F}"
+    code = "import sys; from stream_assets.cli.group import cli; cli(['run'], standalone_mode=False); print('pandas' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | small.env | {"STREAM_ASSETS_CONSUMERS": "stream_assets_tests.benchmarks.orders", "STREAM_ASSETS_START": today}, capture_output=True,
+        text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
