@@ -25,7 +25,7 @@ PAGES = {
     "asset": ("AssetOverviewMetadataEventsQuery", "AssetDefinitionCollisionQuery", *SHARED),
 }
 """What each page of an asset was seen to ask."""
-NEIGHBOURS = ("events", "events_daily", "fraud_alerts", "revenue_dashboard")
+NEIGHBOURS = ("events_daily", "fraud_alerts", "revenue_dashboard")
 """The asset page asks for the state of the assets up- and downstream too."""
 
 
@@ -35,7 +35,7 @@ def measure(settings: Settings) -> list[Figure]:
 
     from stream_assets.pipeline.project import find_consumers
     from stream_assets_tests.benchmarks import history
-    from stream_assets_tests.benchmarks.told import tell
+    from stream_assets_tests.benchmarks.told import PLAIN, tell
 
     is_quick = settings.rounds == 1
     folder, now = settings.scratch / "pages", SystemClock().now()
@@ -50,39 +50,48 @@ def measure(settings: Settings) -> list[Figure]:
     with DagsterInstance.from_config(str(home)) as instance:
         keys = tell(instance, pipeline)
     queries = Queries()
-    found: dict[str, list[float]] = {name: [] for name in (*PAGES, *(q for names in PAGES.values() for q in names))}
-    cpu: dict[str, list[float]] = {name: [] for name in PAGES}
+    sides = [(page, asset) for page in PAGES for asset in ("events", PLAIN)]
+    found: dict[Any, list[float]] = {name: [] for name in (*sides, *(q for names in PAGES.values() for q in names))}
+    cpu: dict[Any, list[float]] = {side: [] for side in sides}
     env = {
         "STREAM_ASSETS_LAKE": str(folder / "lake"),
         "STREAM_ASSETS_SOURCE": "synthetic:?rate=0.05&late_share=0&quiet=",
         "STREAM_ASSETS_START": f"{pipeline.lake.start:%F}",
     }
-    with Webserver({"pages": "stream_assets.definitions"}, home, env) as server, ThreadPoolExecutor(8) as pool:
+    modules = {"pages": "stream_assets.definitions", "plain": "stream_assets_tests.benchmarks.plain"}
+    with Webserver(modules, home, env) as server, ThreadPoolExecutor(8) as pool:
         for _ in range(settings.ticks + 1):
-            for page, names in PAGES.items():
+            for page, asset in sides:
+                names = PAGES[page]
                 began, before = time.perf_counter(), server.spent()
-                asked = [pool.submit(server.took, queries.text(name), _variables(name, page)) for name in names]
+                asked = [pool.submit(server.took, queries.text(name), _variables(name, page, asset)) for name in names]
                 took = [future.result() for future in asked]
-                found[page].append(time.perf_counter() - began)
-                cpu[page].append(server.spent() - before)
-                for name, seconds in zip(names, took, strict=True):
+                found[page, asset].append(time.perf_counter() - began)
+                cpu[page, asset].append(server.spent() - before)
+                for name, seconds in zip(names if asset == "events" else (), took, strict=False):
                     found[name].append(seconds)
-    warm = {name: median(seconds[1:] if name in PAGES else seconds) for name, seconds in found.items()}
+    warm = {name: median(seconds[1:] if name in sides else seconds) for name, seconds in found.items()}
     note = f"`events` at {keys:,} keys, all queries of the page at once, median of {settings.ticks}"
+    figures: list[Figure] = []
+    for page in PAGES:
+        ours, plain = (median(cpu[page, asset][1:]) for asset in ("events", PLAIN))
+        figures += [
+            Figure(f"page_{page}", warm[page, "events"], "s", 1.5, 0.5, note),
+            Figure(f"page_{page}_plain", warm[page, PLAIN], "s", note="the same of an asset that has those partitions and nothing else"),
+            Figure(f"page_{page}_ratio", ours / plain, "x", None, 1.1, "processor time of the webserver, `events` / that asset"),
+        ]  # fmt: skip
     return [
-        Figure("page_partitions", warm["partitions"], "s", 1.5, 0.5, note),
-        Figure("page_asset", warm["asset"], "s", 1.5, 0.5, note),
-        Figure("page_partitions_cpu", median(cpu["partitions"][1:]), "s", note="processor time of the webserver"),
-        Figure("page_asset_cpu", median(cpu["asset"][1:]), "s", note="processor time of the webserver"),
-        Figure("page_partitions_first", found["partitions"][0], "s", note="the first time, when Dagster reads all events"),
+        *figures,
+        Figure("page_partitions_first", found["partitions", "events"][0], "s", note="the first time, when Dagster reads all events"),
         *(Figure(f"page_{name}", warm[name], "s", note="beside the page's others") for name in ("PartitionHealthQuery", *SHARED)),
     ]  # fmt: skip
 
 
-def _variables(query: str, page: str) -> dict[str, Any]:
+def _variables(query: str, page: str, asset: str) -> dict[str, Any]:
     if query in ("AssetGraphLiveQuery", "AssetStaleStatusDataQuery", "AssetsFreshnessInfoQuery"):
-        return {"assetKeys": [{"path": [name]} for name in (NEIGHBOURS if page == "asset" else NEIGHBOURS[:1])]}
-    key = {"path": ["events"]}
+        neighbours = NEIGHBOURS if page == "asset" and asset == "events" else ()
+        return {"assetKeys": [{"path": [name]} for name in (asset, *neighbours)]}
+    key = {"path": [asset]}
     return {"assetKeys": [key]} if query == "AssetDefinitionCollisionQuery" else {"assetKey": key}
 
 
