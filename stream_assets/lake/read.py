@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import count, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -50,16 +50,24 @@ class LakeFile:
 
     Attributes:
         wanted: event time that is to be read from it; all of it where that is the whole partition.
+        is_cut: whether a part of it can be wanted: its rows have event times.
     """
 
     current: Current
     path: Path
     wanted: Intervals
+    is_cut: bool
 
     @property
     def is_whole(self) -> bool:
         """Whether every row of the file is wanted."""
         return self.wanted.covers(self.current.span)
+
+    def inside(self, span: TimeWindow) -> LakeFile:
+        """Return what of it is wanted in a part of the event time that was asked for."""
+        is_wanted = self.current.span.overlaps(span)
+        wanted = self.wanted.clip(span) if self.is_cut or not is_wanted else self.wanted
+        return replace(self, wanted=wanted)
 
 
 class Reader:
@@ -90,20 +98,13 @@ class Reader:
         return self._again(lambda: self._files(table, span)) if span else []
 
     def _files(self, table: str, span: TimeWindow) -> list[LakeFile]:
-        daily = self._ledger.days_of(table)
-        has_events = self._ledger.stream_of(table) is not None
-        # At one moment: a window that goes since its day is sealed is in one of the two.
-        there = self._ledger.current_of([name for name in (daily, table) if name], span)
-        in_days = Intervals.union_of(c.span for c in there if c.table == daily)
-        found: list[LakeFile] = []
-        for current in there:
-            wanted = Intervals.of(current.span.clip(span) if has_events else current.span)
-            if current.table != daily:
-                wanted -= in_days
-            if wanted:
-                present = self._present(current)
-                found.append(LakeFile(present, self._layout.root / present.file, wanted))
-        return sorted(found, key=lambda f: f.current.span)
+        daily, is_cut = self._ledger.days_of(table), self._ledger.stream_of(table) is not None
+        there = self._ledger.serving(table, daily, span) if daily else self._ledger.current(table, span)
+        root = self._layout.root
+        return [
+            LakeFile(c, root / c.file, Intervals.of(c.span.clip(span) if is_cut else c.span), is_cut)
+            for c in map(self._present, there)
+        ]
 
     def _present(self, current: Current) -> Current:
         """Return a partition; where a writer died before its commit, the one that it left is adopted."""
@@ -117,13 +118,36 @@ class Reader:
         """Look, and where something was removed meanwhile (its day has it), look at what is there instead."""
         return Retrying(retry=retry_if_exception_type(Replaced), stop=stop_after_attempt(3), reraise=True)(look)
 
-    def read(self, table: str, span: TimeWindow, columns: Sequence[str] | None, *, keys: bool) -> pa.Table:
-        """See `Lake.read`."""
-        grain = self.grain(table) if keys else None
-        return self._again(lambda: self._read(table, span, columns, grain))
+    def _lists(
+        self, table: str, span: TimeWindow, known: Sequence[LakeFile] | None
+    ) -> Generator[list[LakeFile], None, None]:
+        """Give the files that are known, and where one of them was gone, those that are there instead."""
+        if known is not None:
+            yield [file for file in (f.inside(span) for f in known) if file.wanted]
+        while True:
+            yield self.files(table, span)
 
-    def _read(self, table: str, span: TimeWindow, columns: Sequence[str] | None, grain: Grain | None) -> pa.Table:
-        files = self.files(table, span)
+    def read(
+        self,
+        table: str,
+        span: TimeWindow,
+        columns: Sequence[str] | None,
+        *,
+        keys: bool,
+        files: Sequence[LakeFile] | None,
+    ) -> pa.Table:
+        """See `Lake.read`."""
+        grain, lists = self.grain(table) if keys else None, self._lists(table, span, files)
+        return self._again(lambda: self._read(table, span, next(lists), columns, grain))
+
+    def _read(
+        self,
+        table: str,
+        span: TimeWindow,
+        files: Sequence[LakeFile],
+        columns: Sequence[str] | None,
+        grain: Grain | None,
+    ) -> pa.Table:
         if not files:
             return pa.table({})
         few = len(files) < FILES_AT_ONCE
@@ -210,18 +234,28 @@ class Reader:
     # Lazily, with DuckDB.
 
     def relation(
-        self, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, columns: Sequence[str] | None
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        span: TimeWindow,
+        columns: Sequence[str] | None,
+        files: Sequence[LakeFile] | None,
     ) -> duckdb.DuckDBPyRelation | None:
         """See `Lake.relation`."""
-        return self._again(lambda: self._relation(connection, table, span, columns))
+        lists = self._lists(table, span, files)
+        return self._again(lambda: self._relation(connection, table, span, next(lists), columns))
 
     def _relation(
-        self, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, columns: Sequence[str] | None
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        span: TimeWindow,
+        files: Sequence[LakeFile],
+        columns: Sequence[str] | None,
     ) -> duckdb.DuckDBPyRelation | None:
-        files = self.files(table, span)
         if not files:
             return None
-        paths = self.pin([f.current for f in files])
+        paths = self._pin([f.current for f in files])
         queries: list[str] = []
         for is_whole, group in groupby(zip(paths, files, strict=True), lambda pair: pair[1].is_whole):
             pairs = list(group)
@@ -240,11 +274,11 @@ class Reader:
         }
         return result.select(", ".join(terms.get(c, _quoted(c)) for c in columns))
 
-    def pin(self, partitions: Iterable[Current]) -> list[Path]:
+    def _pin(self, partitions: Iterable[Current]) -> list[str]:
         """Return other names of the partitions' files, which stay for an hour whatever is published meanwhile.
 
-        A query engine opens files when it likes, later than the list was made. The folders around them have the same
-        names as in the lake. In a lake that cannot be written the files' own names are returned.
+        A query engine opens files when it likes, later than the list was made. In a lake that cannot be written the
+        files' own names are returned.
 
         Raises:
             LakeUnavailable: transient; the disk is full.
@@ -254,15 +288,14 @@ class Reader:
             with lake_errors(folder):
                 folder.mkdir(parents=True)
         except LakeError:
-            return [self.with_file(c, _there)[1] for c in partitions]
+            return [str(self.with_file(c, _there)[1]) for c in partitions]
+        numbers = count()
 
-        def link(path: Path) -> Path:
-            pinned = folder / path.relative_to(self._layout.root)
-            with lake_errors(folder):
-                pinned.parent.mkdir(parents=True, exist_ok=True)
-                with suppress(FileNotFoundError):
-                    os.link(path, pinned)
-                    return pinned
+        def link(path: Path) -> str:
+            pinned = f"{folder}/{next(numbers)}-{path.name}"
+            with lake_errors(folder), suppress(FileNotFoundError):
+                os.link(path, pinned)
+                return pinned
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
         return [self.with_file(current, link)[1] for current in partitions]
@@ -354,7 +387,7 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _all(read: Callable[[LakeFile], T], files: list[LakeFile]) -> list[T]:
+def _all(read: Callable[[LakeFile], T], files: Sequence[LakeFile]) -> list[T]:
     """Read many small files side by side: most of the time of each is spent outside of Python."""
     if len(files) < FILES_AT_ONCE:  # Arrow reads the columns of one side by side instead.
         return [read(file) for file in files]
@@ -362,8 +395,8 @@ def _all(read: Callable[[LakeFile], T], files: list[LakeFile]) -> list[T]:
         return list(pool.map(read, files))
 
 
-def _scan(paths: Sequence[Path]) -> str:
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+def _scan(paths: Sequence[str]) -> str:
+    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
 
 

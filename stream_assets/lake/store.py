@@ -104,7 +104,13 @@ class Lake(Foundation):
         return self._reader.damage(files, columns)
 
     def read(
-        self, table: str, span: TimeWindow, columns: Sequence[str] | None = None, *, keys: bool = False
+        self,
+        table: str,
+        span: TimeWindow,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: bool = False,
+        files: Sequence[LakeFile] | None = None,
     ) -> pa.Table:
         """Return the rows of `table` inside `span` `[start, end)`, oldest partition first.
 
@@ -116,6 +122,7 @@ class Lake(Foundation):
             span: event time.
             columns: names in the order wanted; all by default.
             keys: whether to add the partition's columns `day` and `window_start`.
+            files: what `files` gave of event time that includes `span`, so that it is not asked for again.
 
         Returns:
             A table without columns where no partition of `table` shares an instant with `span`.
@@ -123,7 +130,7 @@ class Lake(Foundation):
         Raises:
             LakeError: terminal; no such table or column, columns whose types do not fit together, or a file is gone.
         """
-        return self._reader.read(table, span, columns, keys=keys)
+        return self._reader.read(table, span, columns, keys=keys, files=files)
 
     def empty(self, table: str, columns: Sequence[str] | None, span: TimeWindow) -> pa.Table:
         """Return no events of a stream, in the columns that it had last, or in `columns`: null before its first event.
@@ -134,9 +141,17 @@ class Lake(Foundation):
         return self._reader.empty(table, columns, span)
 
     def relation(
-        self, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, columns: Sequence[str] | None = None
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        span: TimeWindow,
+        columns: Sequence[str] | None = None,
+        *,
+        files: Sequence[LakeFile] | None = None,
     ) -> duckdb.DuckDBPyRelation | None:
         """Return the rows of `table` inside `span` as a lazy DuckDB relation; None where there is no file.
+
+        `files` are as in `read`.
 
         It can be used for an hour, whatever is published meanwhile, and gives the same rows each time: its files are
         pinned by other names in staging. In a lake that cannot be written, a partition that is replaced before the
@@ -145,11 +160,7 @@ class Lake(Foundation):
         Raises:
             LakeError: terminal; no such table or column.
         """
-        return self._reader.relation(connection, table, span, columns)
-
-    def pin(self, files: Iterable[LakeFile]) -> list[Path]:
-        """Return paths of what `files` gave, in order, which stay for an hour: for engines that open files later."""
-        return self._reader.pin(f.current for f in files)
+        return self._reader.relation(connection, table, span, columns, files)
 
     # Whole partitions, for the pipeline.
 

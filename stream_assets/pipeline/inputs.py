@@ -84,7 +84,7 @@ class Inputs:
         if self._consumer.grain != "day" or len(wanted.spans) != 1:
             return self._cut(name, wanted)
         columns, lake = self._consumer.reads.get(name), self._site.lake
-        table = lake.read(name, wanted.spans[0], columns)
+        table = lake.read(name, wanted.spans[0], columns, files=self.files[name])
         return table if table.column_names else lake.empty(name, columns, wanted.spans[0])
 
     def _rows(self, name: str, span: TimeWindow, wanted: Intervals) -> pa.Table:
@@ -92,7 +92,8 @@ class Inputs:
         grain = self._site.declarations.tables[name].grain
         keys = grain != self._consumer.grain or bool(self._consumer.lookback)
         spans = wanted if grain == "5 min" else Intervals.of(span)
-        tables = [self._site.lake.read(name, s, columns, keys=keys) for s in spans]
+        lake, files = self._site.lake, self.files[name]
+        tables = [lake.read(name, s, columns, keys=keys, files=files) for s in spans]
         return pa.concat_tables([t for t in tables if t.column_names] or tables[:1], promote_options="permissive")
 
     def _relation(self, name: str, wanted: Intervals) -> duckdb.DuckDBPyRelation | None:
@@ -103,7 +104,7 @@ class Inputs:
             return None
         is_one = len(wanted.spans) == 1
         asked = columns if is_one or columns is None else list(dict.fromkeys([*columns, EVENT_TIME]))
-        relation = lake.relation(connect(lake.layout.staging), name, hull, asked)
+        relation = lake.relation(connect(lake.layout.staging), name, hull, asked, files=self.files[name])
         if relation is None or is_one:
             return relation
         terms = (
@@ -129,7 +130,7 @@ class Inputs:
         """Return the events of the hull in the columns that are read, and their times, which ascend."""
         columns = self._consumer.reads.get(name)
         asked = None if columns is None else list(dict.fromkeys([*columns, EVENT_TIME]))
-        table = self._site.lake.read(name, self._hull, asked)
+        table = self._site.lake.read(name, self._hull, asked, files=self.files[name])
         if not table.column_names:
             table = self._site.lake.empty(name, asked, self._hull)
         times: Any = numbers_of(table.column(EVENT_TIME).cast(pa.int64()), np.int64)

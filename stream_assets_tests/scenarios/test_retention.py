@@ -96,17 +96,17 @@ def test_a_reader_whose_list_is_older_than_the_day_reads_again(world, monkeypatc
     w = sealed_day(world)
     lake, span = w.pipeline.lake, w.pipeline.range("events_daily", "2026-03-10")
     before = lake.read("events", span)
-    ledger, listed = lake.ledger, lake.ledger.current_of
+    ledger, listed = lake.ledger, lake.ledger.serving
     day = ledger.current("events_daily", span)[0]
     windows = ledger.current("events", span)
 
-    def stale(tables, asked):
+    def stale(*_asked):
         """The list of before the day was sealed, once; the windows' files go before they are opened."""
-        monkeypatch.setattr(ledger, "current_of", listed)
+        monkeypatch.setattr(ledger, "serving", listed)
         w.at("2026-03-18 00:10").run()
         return windows
 
-    monkeypatch.setattr(ledger, "current_of", stale)
+    monkeypatch.setattr(ledger, "serving", stale)
     assert lake.read("events", span).equals(before)
     assert ledger.current("events_daily", span) == [day]
     assert files(w, "events", "2026-03-10") == []

@@ -142,14 +142,22 @@ class Ledger:
 
     def current(self, table: str, span: TimeWindow) -> list[Current]:
         """Return the present partitions of `table` that share an instant with `span`, oldest first."""
-        return self.current_of((table,), span)
+        rows = self.database.rows(f"{_INSIDE} order by key_start", _asked(table, span))
+        return [current_of(row) for row in rows]
 
-    def current_of(self, tables: Sequence[str], span: TimeWindow) -> list[Current]:
-        """Return the present partitions of several tables at one moment, as `current` does of one."""
+    def serving(self, table: str, days: str, span: TimeWindow) -> list[Current]:
+        """Return what gives each event of `span` once, at one moment: the days of a stream, and windows outside them.
+
+        Args:
+            table: the stream.
+            days: its table of days.
+            span: event time.
+        """
         rows = self.database.rows(
-            f"select * from current where tbl in ({', '.join('?' * len(tables))})"
-            " and key_start < ? and key_start >= ? and key_end > ? order by key_start",
-            (*tables, text(span.end), text(_reach_back(span)), text(span.start)),
+            f"select * from ({_INSIDE}) where coalesce((select day.key_end from current as day where day.tbl = :days"
+            " and day.key_start <= key_start order by day.key_start desc limit 1), '') < key_end"
+            f" union all {_INSIDE.replace(':table', ':days')} order by key_start",
+            {**_asked(table, span), "days": days},
         )
         return [current_of(row) for row in rows]
 
@@ -382,6 +390,10 @@ def _by_table(rows: Iterable[Row]) -> dict[str, Intervals]:
     return {table: merged(rows) for table, rows in found.items()}
 
 
-def _reach_back(span: TimeWindow) -> datetime:
-    """No partition is longer than a day of 25 hours: lets the query use the primary key."""
-    return span.start - timedelta(hours=26)
+_INSIDE = "select * from current where tbl = :table and key_start < :end and key_start >= :reach and key_end > :start"
+
+
+def _asked(table: str, span: TimeWindow) -> dict[str, str]:
+    # No partition is longer than a day of 25 hours: lets the query use the primary key.
+    reach = span.start - timedelta(hours=26)
+    return {"table": table, "start": text(span.start), "end": text(span.end), "reach": text(reach)}
