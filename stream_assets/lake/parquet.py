@@ -22,7 +22,13 @@ RECEIPT = b"stream_assets.receipt"
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 1
 ROW_GROUP_ROWS = 10_000
-"""Smaller row groups cost more to write and to find than they save to read."""
+"""A row group is a window, or as many as make so many rows: what is read of a day file is windows, by its receipt.
+
+Measured (`row_groups` of the benchmarks) against groups of a window of 30,000 events: a third of that reads no fewer
+bytes for an hour, since neighbours come along; four windows are scanned 0.85 times as long, but one window is read as
+four. Without Bloom filters: one on the id writes 1.3 times as long, for finding one id in 0.4 of the time, and all that
+the pipeline asks of ids is asked of whole windows. Statistics stay as pyarrow writes them: engines skip by event time.
+"""
 
 
 def write_part(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], receipt: Callable[[], Receipt]) -> Receipt:

@@ -32,6 +32,7 @@ NAMES = (
     "backfill",
     "publishing",
     "consuming",
+    "row_groups",
 )
 
 

@@ -137,12 +137,12 @@ def _run(pipeline: Pipeline, name: str, day: TimeWindow) -> None:
 
 
 def _bytes_read(pipeline: Pipeline, span: TimeWindow) -> int:
-    before = _read_so_far()
+    before = read_so_far()
     pipeline.lake.read("events", span)
-    return _read_so_far() - before
+    return read_so_far() - before
 
 
-def _read_so_far() -> int:
+def read_so_far() -> int:
     """Return how many bytes this process has read from files."""
     facts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(facts["rchar"])
