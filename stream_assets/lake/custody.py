@@ -130,7 +130,7 @@ def _advance(ledger: Ledger, root: Path, now: datetime) -> None:
             advance(ledger, datetime.fromisoformat(said["windows_from"]))
         ledger.gone.take_borders(said)
         for stream, daily in ((name, days) for name in ledger.tables() if (days := ledger.days_of(name))):
-            gone = ledger.gone.borders("kept_from").get(stream, ledger.first("day"))
+            gone = ledger.gone.borders()["kept_from"].get(stream, ledger.first("day"))
             sealed = ledger.coverage(daily)
             for table in (stream, daily):
                 hull = ledger.coverage(table).hull

@@ -92,7 +92,7 @@ def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: st
     # the end is wanted by nobody.
     tonight = calendar.day_around(max(now, site.ledger.sources.looked_at(stream.name) or now)).end
     end = min(tonight, calendar.midnight(stream.end)) if stream.end else tonight
-    first = site.ledger.gone.borders("kept_from").get(stream.name, site.lake.start)
+    first = site.ledger.gone.borders()["kept_from"].get(stream.name, site.lake.start)
     touched = touched.clip(TimeWindow(first, max(end, first)))
     days = site.ledger.coverage(stream.daily)
     for day in dict.fromkeys(d for span in touched & days for d in calendar.days(span)):
@@ -208,6 +208,7 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
     watermarks = ledger.sources.watermarks()
     known = ledger.sources.consumers()
     ticks = ledger.work.ticks()
+    borders = ledger.gone.borders()
     tables = {
         name: TableState(coverage.get(name, Intervals()), reopened.get(name, ()), failures.get(name, ()))
         for name in (*site.declarations.tables, *map(removal_of, site.declarations.tables))
@@ -215,14 +216,14 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
     state = LedgerState(
         start=lake.start,
         windows_from=lake.windows_from,
-        kept_from=ledger.gone.borders("kept_from"),
-        rejected_from=ledger.gone.borders("rejected_from"),
+        kept_from=borders["kept_from"],
+        rejected_from=borders["rejected_from"],
         newest={
             s.name: newest
             for s in site.declarations.streams
             if (s.keep.events or s.keep.rejected) and (newest := ledger.newest_with_rows((s.name, s.daily)))
         },
-        history_from=ledger.gone.borders("history_from").get(RECORDS, lake.calendar.day_around(lake.created_at).start),
+        history_from=borders["history_from"].get(RECORDS, lake.calendar.day_around(lake.created_at).start),
         watermarks=watermarks,
         tables=tables,
         in_flight=ledger.work.in_flight(now),

@@ -22,7 +22,7 @@ class GoneRecords:
 
     def advance(self, what: Border, name: str, to: datetime) -> None:
         """Record that what `what` says of `name` reaches no further back than `to` any more; it never goes back."""
-        known = self.borders(what).get(name)
+        known = self.borders()[what].get(name)
         if known is None or known < to:
             self.move_border(what, name, to)
 
@@ -37,11 +37,14 @@ class GoneRecords:
             if name and what in get_args(Border):
                 self.advance(cast("Border", what), name, instant(value))
 
-    def borders(self, what: Border) -> dict[str, datetime]:
-        """Return by name from when on there is still what has been removed before."""
-        meta = self._database.rows("select key, value from meta where key like ?", (f"{what}:%",))
-        kept = {row["key"].partition(":"): row["value"] for row in meta}
-        return {name: instant(value) for (kind, _, name), value in kept.items() if kind == what}
+    def borders(self) -> dict[Border, dict[str, datetime]]:
+        """Return, by what has been removed before, by name from when on there is still something."""
+        found: dict[Border, dict[str, datetime]] = {what: {} for what in get_args(Border)}
+        for row in self._database.rows("select key, value from meta where key like '%:%'"):
+            what, _, name = row["key"].partition(":")
+            if what in found:
+                found[what][name] = instant(row["value"])
+        return found
 
     def leave(self, places: Iterable[tuple[str, Current | None]]) -> None:
         """Record what is to leave the lake: folders and files, relative to its own, with the partition that was there."""

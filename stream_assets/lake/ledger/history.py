@@ -13,10 +13,6 @@ from stream_assets.lake.ledger.current import Current
 from stream_assets.lake.ledger.database import Database, instant, records, text
 from stream_assets.lake.ledger.database import span as read_span
 
-_INSERT = (
-    "insert into publication (tbl, key_start, key_end, revision, kind, digest, rows, touched, reason, run_id, committed_at)"
-    " values (?,?,?,?,?,?,?,?,?,?,?)"
-)
 _PUBLISHED = """
     select substr(committed_at, 1, 10) as day, tbl, sum(kind not in ('delivered', 'removed') and revision = 1) as first,
         sum(kind not in ('delivered', 'removed') and revision > 1) as again, sum(kind = 'delivered') as equal,
@@ -67,24 +63,20 @@ class HistoryRecords:
 
     def publish(self, receipt: Receipt, touched: Intervals, kind: str) -> int:
         """Record a publication, and return its sequence number."""
-        span = receipt.span
         spans = json.dumps([[text(s.start), text(s.end)] for s in touched])
-        return self._database.change(
-            _INSERT,
-            (
-                receipt.table, text(span.start), text(span.end), receipt.revision, kind, str(receipt.digest), receipt.rows, spans,
-                receipt.reason, receipt.run_id, text(receipt.committed_at),
-            ),
-        )  # fmt: skip
+        return self._insert(receipt, kind, spans, receipt.reason, receipt.run_id, receipt.committed_at)
 
     def add(self, current: Current, kind: str, reason: str, now: datetime) -> None:
         """Record something of a partition that is no new content: it was `delivered`, or `removed`."""
-        span = current.span
-        self._database.change(
-            _INSERT,
+        self._insert(current, kind, "[]", reason, "", now)
+
+    def _insert(self, of: Receipt | Current, kind: str, touched: str, reason: str, run_id: str, at: datetime) -> int:
+        return self._database.change(
+            "insert into publication (tbl, key_start, key_end, revision, kind, digest, rows, touched, reason, run_id, committed_at)"
+            " values (?,?,?,?,?,?,?,?,?,?,?)",
             (
-                current.table, text(span.start), text(span.end), current.revision, kind, str(current.digest), current.rows, "[]",
-                reason, "", text(now),
+                of.table, text(of.span.start), text(of.span.end), of.revision, kind, str(of.digest), of.rows, touched, reason,
+                run_id, text(at),
             ),
         )  # fmt: skip
 
