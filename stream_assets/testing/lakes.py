@@ -226,15 +226,21 @@ def equal_content_moves_nothing(case: LakeCase) -> None:
 
 
 def days_and_windows_give_each_event_once(case: LakeCase) -> None:
-    """L8: whole days, parts of them, and parts of windows."""
+    """L8: whole days, windows before and between them, parts of days, and parts of windows."""
     lake = case.lake()
+    eve = TimeWindow(DAY.start - GRID, DAY.start)
+    after = TimeWindow(DAY.end + timedelta(days=1), DAY.end + timedelta(days=2))
     tomorrow = list(TimeWindow(DAY.end, DAY.end + timedelta(hours=1)).windows())
     publish(lake, "events", *((w, events(w, 2, mark="d")) for w in WINDOWS[:3]))
     publish(lake, "events", *((w, events(w, mark="w")) for w in tomorrow))
     everything = pa.concat_tables([events(w, 2, mark="d") for w in WINDOWS])
-    publish(lake, "events_daily", (DAY, everything))
+    publish(lake, "events", (eve, events(eve, mark="e")))
+    last = events(TimeWindow(after.start, after.start + GRID), mark="l")
+    publish(lake, "events_daily", (DAY, everything), (after, last))
     late = [i for w in tomorrow for i in ids(events(w, mark="w"))]
     assert ids(lake.read("events", TimeWindow(DAY.start, tomorrow[-1].end))) == [*ids(everything), *late]
+    all_of_it = [*ids(events(eve, mark="e")), *ids(everything), *late, *ids(last)]
+    assert ids(lake.read("events", TimeWindow(eve.start, after.end))) == all_of_it
     part = TimeWindow(WINDOWS[100].start, WINDOWS[110].end)
     assert ids(lake.read("events", part)) == ids(everything.slice(200, 22))
     odd = TimeWindow(WINDOWS[100].start + timedelta(minutes=1), WINDOWS[101].start + timedelta(minutes=1))

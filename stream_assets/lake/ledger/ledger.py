@@ -154,8 +154,8 @@ class Ledger:
             span: event time.
         """
         rows = self.database.rows(
-            f"select * from ({_INSIDE}) where coalesce((select day.key_end from current as day where day.tbl = :days"
-            " and day.key_start <= key_start order by day.key_start desc limit 1), '') < key_end"
+            f"select * from ({_INSIDE}) as part where coalesce((select day.key_end from current as day where day.tbl = :days"
+            " and day.key_start <= part.key_start order by day.key_start desc limit 1), '') < part.key_end"
             f" union all {_INSIDE.replace(':table', ':days')} order by key_start",
             {**_asked(table, span), "days": days},
         )
