@@ -14,6 +14,7 @@ from stream_assets.core.planning import HEAL, Plan, Work
 from stream_assets.core.planning.decision import decide
 from stream_assets.defs.assets import Open
 from stream_assets.defs.checks import evaluations, sums
+from stream_assets.defs.looking import Looking
 from stream_assets.defs.lost import end_lost_runs, follow_runs, report_untold
 from stream_assets.defs.names import Names, lake_tag, run_tags
 from stream_assets.defs.switches import Switches
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from stream_assets.pipeline import Pipeline
 
 LOOK_EVERY = timedelta(seconds=10)
+HEAL_LOOKS_EVERY = timedelta(seconds=30)
+"""Nothing that it does has a promise of minutes, and a look costs more in Dagster than in the planner."""
 CHECK_EVERY = timedelta(minutes=5)
 HEARD_AFTER = timedelta(seconds=30)
 
@@ -46,7 +49,7 @@ def build_automations(
         for c in declarations.cadences
         if not c.is_batch
     ]
-    sensors.append(made.sensor(HEAL, _HEAL, declarations.tables))
+    sensors.append(made.sensor(HEAL, _HEAL, declarations.tables, HEAL_LOOKS_EVERY))
     return sensors, [made.schedule(c) for c in declarations.cadences if c.is_batch]
 
 
@@ -76,28 +79,30 @@ class _Automations:
     resource_keys: set[str]
     switches: Switches
 
-    def sensor(self, automation: str, about: str, tables: Iterable[str]) -> dg.SensorDefinition:
+    def sensor(
+        self, automation: str, about: str, tables: Iterable[str], every: timedelta = LOOK_EVERY
+    ) -> dg.SensorDefinition:
         """Return the sensor that asks for the work of `automation`, which is about `tables`."""
 
-        @dg.sensor(
-            name=self.names.prefixed(automation),
-            asset_selection=dg.AssetSelection.assets(*(self.names.key(t) for t in tables)),
-            minimum_interval_seconds=int(LOOK_EVERY.total_seconds()),
-            default_status=dg.DefaultSensorStatus.RUNNING if self.are_running else dg.DefaultSensorStatus.STOPPED,
-            description=about,
-            required_resource_keys=self.resource_keys,
-        )
         def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             try:
                 return self._look(context, automation)
             except TransientError as error:
                 context.log.warning(str(error))
                 return dg.SensorResult(
-                    skip_reason=f"could not look: {error}. It looks again in {LOOK_EVERY.seconds} s",
+                    skip_reason=f"could not look: {error}. It looks again in {every.seconds} s",
                     cursor=context.cursor,
                 )
 
-        return look
+        return Looking(
+            name=self.names.prefixed(automation),
+            evaluation_fn=look,
+            asset_selection=dg.AssetSelection.assets(*(self.names.key(t) for t in tables)),
+            minimum_interval_seconds=int(every.total_seconds()),
+            default_status=dg.DefaultSensorStatus.RUNNING if self.are_running else dg.DefaultSensorStatus.STOPPED,
+            description=about,
+            required_resource_keys=self.resource_keys,
+        )
 
     def _look(self, context: dg.SensorEvaluationContext, automation: str) -> dg.SensorResult:
         pipeline = self.open_from(context.resources)

@@ -1,4 +1,7 @@
-"""What a deployment costs that has nothing to do: the processor time of `dagster dev` with the default project."""
+"""What a deployment costs that has nothing to do: the processor time of `dagster dev` with the default project.
+
+Beside it, at the same time, runs one whose code location has nothing in it: what Dagster itself costs.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,23 @@ def measure(settings: Settings) -> list[Figure]:
     """Run it for two minutes, between two boundaries."""
     is_quick = settings.rounds == 1
     seconds = 8.0 if is_quick else 120.0
-    spent = _spent(settings.scratch / "idle", seconds)
-    alone = spent["daemon"] + spent["code"]
+    spent, nothing = _spent(settings.scratch / "idle", seconds)
     note = f"4 consumers, their automations and `heal`, nothing due, {seconds:.0f} s"
     return [
-        Figure("idle", 100 * alone / seconds, "% of a core", 5, 3, f"daemon and code server, {note}"),
-        Figure("idle_daemon", 100 * spent["daemon"] / seconds, "% of a core"),
-        Figure("idle_code_server", 100 * spent["code"] / seconds, "% of a core"),
-        Figure("idle_webserver", 100 * spent["webserver"] / seconds, "% of a core", note="nobody looks"),
-    ]
+        Figure("idle", _both(spent) / seconds, "% of a core", 5, 3, f"daemon and code server, {note}"),
+        Figure("idle_nothing", _both(nothing) / seconds, "% of a core", note="the same, of a code location with nothing in it"),
+        Figure("idle_daemon", spent["daemon"] / seconds, "% of a core"),
+        Figure("idle_code_server", spent["code"] / seconds, "% of a core"),
+        Figure("idle_webserver", spent["webserver"] / seconds, "% of a core", note="nobody looks"),
+    ]  # fmt: skip
 
 
-def _spent(folder: Path, seconds: float) -> dict[str, float]:
-    """Return the processor seconds of each process, by what it is."""
+def _both(spent: dict[str, float]) -> float:
+    return spent["daemon"] + spent["code"]
+
+
+def _spent(folder: Path, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the hundredths of processor seconds of each process, by what it is; ours, and those of an empty one."""
     from stream_assets.pipeline.project import find_consumers
     from stream_assets.project import project
 
@@ -48,11 +55,20 @@ def _spent(folder: Path, seconds: float) -> dict[str, float]:
     pipeline = project.with_environment(env).open(find_consumers("stream_assets.consumers"))
     for _, reports in pipeline.run():
         assert not any(report.failed for report in reports), reports
-    with DagsterDev({"idle": "stream_assets.definitions"}, folder / "home", env) as dev:
+    with (
+        DagsterDev({"idle": "stream_assets.definitions"}, folder / "home", env) as ours,
+        DagsterDev({"nothing": "stream_assets_tests.benchmarks.nothing"}, folder / "nothing", {}) as nothing,
+    ):
         time.sleep(SETTLE)
-        before = processor_seconds(dev.group)
+        before = [processor_seconds(dev.group) for dev in (ours, nothing)]
         time.sleep(seconds)
-        after = processor_seconds(dev.group)
+        after = [processor_seconds(dev.group) for dev in (ours, nothing)]
+    assert not pipeline.state().in_flight
+    spent, empty = (_by_kind(*seen) for seen in zip(before, after, strict=True))
+    return spent, empty
+
+
+def _by_kind(before: dict[int, tuple[str, float]], after: dict[int, tuple[str, float]]) -> dict[str, float]:
     spent: dict[str, float] = dict.fromkeys(("daemon", "code", "webserver", "other"), 0.0)
     for pid, (command, total) in after.items():
         kind = (
@@ -64,8 +80,7 @@ def _spent(folder: Path, seconds: float) -> dict[str, float]:
             if "grpc" in command
             else "other"
         )
-        spent[kind] += total - before.get(pid, (command, 0.0))[1]
-    assert not pipeline.state().in_flight
+        spent[kind] += 100 * (total - before.get(pid, (command, 0.0))[1])
     return spent
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -169,9 +170,30 @@ def test_a_lake_that_cannot_be_used_now_is_said_and_looked_at_again(hosted: Host
     with patch("stream_assets.pipeline.pipeline.Pipeline.request", side_effect=error):
         sensor = host.tick("heal", cursor='{"at": null}')
         schedule = host.tick("daily")
-    assert sensor.said == "could not look: the ledger is locked. It looks again in 10 s"
+    assert sensor.said == "could not look: the ledger is locked. It looks again in 30 s"
     assert sensor.cursor == '{"at": null}'
     assert "could not look: the ledger is locked" in (schedule.said or "")
+
+
+def test_ticks_of_one_process_open_the_instance_once(hosted: Hosted, folder: Path) -> None:
+    host = hosted(orders)
+
+    def opened(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+        """Return the instance of a tick that is told where it is, as a code server is."""
+        with dg.SensorEvaluationContext(
+            instance_ref=instance.get_ref(), last_tick_completion_time=None, last_run_key=None, cursor=None,
+            log_key=None, repository_name=host.repository.name, repository_def=host.repository,
+            sensor_name="every_5_min", resources=host.repository.get_top_level_resources(),
+        ) as context:  # fmt: skip
+            host.repository.get_sensor_def("every_5_min").evaluate_tick(context)
+            return context.instance
+
+    first = opened(host.instance)
+    assert opened(host.instance) is first
+    assert first.root_directory == host.instance.root_directory
+    (folder / "other").mkdir()
+    with dg.DagsterInstance.local_temp(str(folder / "other")) as other:
+        assert opened(other).root_directory == other.root_directory
 
 
 # What is asked for.

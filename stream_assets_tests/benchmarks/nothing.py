@@ -1,0 +1,5 @@
+"""A code location without anything in it: what Dagster itself costs."""
+
+import dagster as dg
+
+defs = dg.Definitions()
