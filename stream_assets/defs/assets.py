@@ -100,12 +100,8 @@ def _fill(
             metadata={"failed_partitions": dg.MetadataValue.json(keys)},
             allow_retries=False,
         )
-    for outcome in report.outcomes:
-        context.add_asset_metadata(
-            facts(pipeline, outcome),
-            asset_key=names.key(table.name),
-            partition_key=pipeline.calendar.key(outcome.span, table.grain),
-        )
+    for key, metadata in facts(pipeline, report.outcomes):
+        context.add_asset_metadata(metadata, asset_key=names.key(table.name), partition_key=key)
     return dg.MaterializeResult()
 
 
@@ -122,14 +118,8 @@ def _keep_good(
     context: dg.AssetExecutionContext, table: Table, pipeline: "Pipeline", names: Names, report: "Report"
 ) -> None:
     """Record what was committed as materialised, in a step that is about to fail."""
-    for outcome in (o for o in report.outcomes if o.is_good):
-        context.log_event(
-            dg.AssetMaterialization(
-                names.key(table.name),
-                partition=pipeline.calendar.key(outcome.span, table.grain),
-                metadata=facts(pipeline, outcome),
-            )
-        )
+    for key, metadata in facts(pipeline, [o for o in report.outcomes if o.is_good]):
+        context.log_event(dg.AssetMaterialization(names.key(table.name), partition=key, metadata=metadata))
 
 
 def _deps(table: Table, declarations: Declarations, names: Names) -> list[dg.AssetDep]:
