@@ -270,6 +270,22 @@ class Declarations:
                 found[name].append(consumer)
         return {name: tuple(readers) for name, readers in found.items()}
 
+    def around(self, name: str) -> Declarations:
+        """Return what has a say in when `name`, a stream or a consumer, is due: what it is made of and who reads it, through others too.
+
+        And what those are made of, so that it is a graph.
+        """
+        names = {name}
+        for consumer in (self._consumers[n] for n in self.order if n in self._consumers):
+            if not names.isdisjoint(consumer.inputs):
+                names.add(consumer.name)
+        for consumer in (self._consumers[n] for n in reversed(self.order) if n in self._consumers):
+            if consumer.name in names:
+                names.update(consumer.inputs)
+        return Declarations(
+            tuple(s for s in self.streams if s.name in names), tuple(c for c in self.consumers if c.name in names)
+        )
+
     def demand(self, paused: frozenset[str] = frozenset()) -> dict[str, frozenset[Cadence]]:
         """For every stream and consumer, the cadences that want it: its own and those of all its readers.
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stream_assets.core.declaration import Consumer, Declarations, StreamSpec, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import RECORDS, LedgerState, TableState, horizons, removal_of
+from stream_assets.core.planning import RECORDS, Failure, LedgerState, TableState, horizons, removal_of
 from stream_assets.core.planning.due import reach
-from stream_assets.core.window import TimeWindow
+from stream_assets.core.window import GRAINS, TimeWindow, floor_to_grid
 from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
 from stream_assets.pipeline.ages import look_again, own_cursor
 from stream_assets.pipeline.asking import source_errors
@@ -20,14 +21,20 @@ from stream_assets.sources.protocol import identity_of
 if TYPE_CHECKING:
     from stream_assets.lake.ledger import Ledger
     from stream_assets.pipeline.site import Site
+    from stream_assets.sources.protocol import Arrivals
 
 FROM_THE_BEGINNING = "the source was asked from the beginning"
 HEAL_EVERY = timedelta(hours=1)
 """A closed day is healed at most this often."""
 
 
-def observe(site: Site) -> dict[str, str]:
+def observe(site: Site, only: Table | None = None) -> dict[str, str]:
     """Bring the ledger up to date with sources, inputs and declarations.
+
+    Args:
+        site: whose world is looked at.
+        only: what is about to be filled: then of the world no more than this table is made of is looked at, so that
+            what a run costs does not depend on what else is declared.
 
     Returns:
         For each stream whose source could not be asked, what it said; its watermark stays where it was, and the other
@@ -39,36 +46,54 @@ def observe(site: Site) -> dict[str, str]:
         if registered.get(table.name) != (table.grain, stream):
             site.ledger.register(table.name, table.grain, stream)
     silent: dict[str, str] = {}
-    for stream in site.declarations.streams:
+    streams, consumers = site.declarations.streams, site.declarations.consumers
+    if only:
+        names = (only.stream.name,) if only.stream else site.declarations.streams_of(only.name)
+        streams = tuple(site.declarations.stream(name) for name in names)
+        consumers = (only.consumer,) if only.consumer else ()
+    for stream in streams:
         try:
-            _look_at(site, stream)
+            _look_at(site, stream, is_before_a_read=only is not None)
         except (SourceUnavailable, SourceBusy, SourceError) as error:
             silent[stream.name] = str(error)
-    _look_at_inputs(site)
+    _look_at_inputs(site, consumers)
     return silent
 
 
-def _look_at(site: Site, stream: StreamSpec) -> None:
+def _look_at(site: Site, stream: StreamSpec, *, is_before_a_read: bool) -> None:
     source = site.sources[stream.name]
     cursor = own_cursor(site, stream)
     now = site.clock.now()
     with source_errors(stream.name, source, "what has arrived"):
         arrivals = source.arrivals(cursor, now=now, state=site.source_state(stream.name))
         watermark = source.watermark(now)
-    site.ledger.sources.advance(stream.name, watermark, now)
+    names_some = arrivals is not None and (cursor is None or arrivals.windows or arrivals.mended)
+    # Of a look from which nothing follows nothing is written: what comes next is asked for from the cursor before it.
+    is_idle = not (names_some or is_before_a_read or _passes_a_window(site, stream, watermark))
+    if not is_idle:
+        with site.ledger.transaction():
+            site.ledger.sources.advance(stream.name, watermark, now)
+            if arrivals is not None and arrivals.cursor != cursor:
+                _take(site, stream, arrivals, FROM_THE_BEGINNING if cursor is None else "events arrived late")
     if arrivals is None:
         _look_again(site, stream)
-        return
-    if arrivals.cursor == cursor:
-        return
-    with site.ledger.transaction():
-        reason = FROM_THE_BEGINNING if cursor is None else "events arrived late"
-        reopen_stream(site, stream, Intervals.of(*arrivals.windows), reason)
-        # What a failure was made from is no longer that, or has been mended: it is worth another try.
-        for span in Intervals.of(*arrivals.windows, *arrivals.mended):
-            site.ledger.work.clear_failures(stream.name, span)
-            site.ledger.work.clear_failures(stream.daily, span)
-        site.ledger.sources.move_cursor(stream.name, json.dumps([identity_of(source), arrivals.cursor]))
+
+
+def _take(site: Site, stream: StreamSpec, arrivals: Arrivals, reason: str) -> None:
+    """Record what has arrived, and the cursor behind it."""
+    reopen_stream(site, stream, Intervals.of(*arrivals.windows), reason)
+    # What a failure was made from is no longer that, or has been mended: it is worth another try.
+    for span in Intervals.of(*arrivals.windows, *arrivals.mended):
+        site.ledger.work.clear_failures(stream.name, span)
+        site.ledger.work.clear_failures(stream.daily, span)
+    identity = identity_of(site.sources[stream.name])
+    site.ledger.sources.move_cursor(stream.name, json.dumps([identity, arrivals.cursor]))
+
+
+def _passes_a_window(site: Site, stream: StreamSpec, watermark: datetime) -> bool:
+    """Whether windows have settled since the look that was recorded last."""
+    known = site.ledger.sources.watermarks().get(stream.name)
+    return known is None or floor_to_grid(known) < floor_to_grid(watermark)
 
 
 def _look_again(site: Site, stream: StreamSpec) -> None:
@@ -120,24 +145,26 @@ def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
 
 def kept_up(ledger: Ledger, table: Table) -> Intervals:
     """Return what is there of `table` and is made again where it should contain something else."""
-    there = ledger.coverage(table.name)
-    first = ledger.first(table.grain)
+    return _from(ledger.first(table.grain), ledger.coverage(table.name))
+
+
+def _from(first: datetime, there: Intervals) -> Intervals:
     return there.clip(TimeWindow(first, max(first, there.hull.end))) if there.hull else there
 
 
-def _look_at_inputs(site: Site) -> None:
+def _look_at_inputs(site: Site, consumers: Iterable[Consumer]) -> None:
     """Reopen what the inputs of consumers changed under them."""
     seq = site.ledger.seq()
-    known = site.ledger.sources.consumers()
-    declared = (c for c in site.declarations.consumers if c.name in known)
-    behind = [c for c in declared if known[c.name].reconciled_seq != seq]
+    declared = {c.name: c for c in consumers}
+    known = site.ledger.sources.consumers(declared)
+    behind = [declared[name] for name, record in known.items() if record.reconciled_seq != seq]
     if not behind:
         return
     with site.ledger.transaction():
-        touched, folded = _Touched(site), site.ledger.history.folded_upto()
+        seen, folded = _Seen(site, behind), site.ledger.history.folded_upto()
         for consumer in behind:
             since = known[consumer.name].reconciled_seq
-            _reconcile(site, consumer, touched.since(since, consumer))
+            _reconcile(site, consumer, seen, since)
             if since < folded:
                 _reopen_all(site, consumer, "what its inputs changed while it was away is forgotten")
         site.ledger.sources.reconciled([c.name for c in behind], seq)
@@ -147,12 +174,23 @@ Touched = tuple[str, int, Intervals]
 """What was touched of an input: its name, and the sequence number of the publication."""
 
 
-class _Touched:
-    """Asks the ledger once for each table what was touched since, however many consumers read it."""
+class _Seen:
+    """Asks the ledger once for each table what was touched since, and once for what is there, however many consumers there are."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, consumers: Iterable[Consumer]) -> None:
         self._site = site
         self._known: dict[tuple[int, str], list[tuple[int, Intervals]]] = {}
+        self._coverage = site.ledger.coverage_of(c.name for c in consumers)
+        self._firsts = {grain: site.ledger.first(grain) for grain in GRAINS}
+        self._failures = site.ledger.work.failures()
+
+    def kept_up(self, consumer: Consumer) -> Intervals:
+        """Return what is there of `consumer` and is made again where it should contain something else."""
+        return _from(self._firsts[consumer.grain], self._coverage.get(consumer.name, Intervals()))
+
+    def failures(self, consumer: Consumer) -> tuple[Failure, ...]:
+        """Return the failures of `consumer` that stand."""
+        return self._failures.get(consumer.name, ())
 
     def since(self, seq: int, consumer: Consumer) -> list[Touched]:
         """Return what was touched of the inputs of `consumer` after `seq`."""
@@ -166,21 +204,18 @@ class _Touched:
         return found
 
 
-def _reconcile(site: Site, consumer: Consumer, changes: list[Touched]) -> None:
-    if not changes:
-        return
+def _reconcile(site: Site, consumer: Consumer, seen: _Seen, since: int) -> None:
     now = site.clock.now()
     table = site.declarations.tables[consumer.name]
     calendar = site.lake.calendar
-    coverage = kept_up(site.ledger, table)
-    failures = site.ledger.work.failures_of(consumer.name)
-    for name, seq, touched in changes:
+    coverage = seen.kept_up(consumer)
+    for name, seq, touched in seen.since(since, consumer):
         for span in touched:
             partitions = Intervals.of(*calendar.partitions(span, table.grain))
             later = Intervals.of(reach(span, table, calendar)) - partitions
             for hit in (Intervals.of(span) | later) & coverage:
                 _reopen_older(site, consumer, hit, seq, f"{name} changed", now)
-            for failure in failures:
+            for failure in seen.failures(consumer):
                 # What a failure was made from is no longer that: it is worth another try.
                 end = failure.upto or failure.span.end
                 if (Intervals.of(span) | later).clip(TimeWindow(failure.span.start, end)):
@@ -202,11 +237,11 @@ def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerSta
     """Return what the planner reads, at one moment."""
     now = site.clock.now()
     ledger, lake = site.ledger, site.lake
-    coverage = ledger.all_coverage()
+    coverage = ledger.coverage_of(site.declarations.tables)
     failures = ledger.work.failures()
     reopened = ledger.reopened()
     watermarks = ledger.sources.watermarks()
-    known = ledger.sources.consumers()
+    known = ledger.sources.consumers(c.name for c in site.declarations.consumers)
     ticks = ledger.work.ticks()
     borders = ledger.gone.borders()
     tables = {

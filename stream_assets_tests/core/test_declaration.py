@@ -140,3 +140,20 @@ def test_a_join_settles_with_its_slowest_stream() -> None:
 def test_an_unknown_consumer_is_refused_with_those_there_are() -> None:
     with pytest.raises(DeclarationError, match="there is no consumer 'x'; there are: report"):
         declare(consumer("report", "1 day")).consumer("x")
+
+
+def test_around_a_table_is_what_it_is_made_of_and_who_reads_it_and_nothing_else() -> None:
+    declared = declare(
+        consumer("made", "1 hour", inputs=("events",)),
+        consumer("reader", "15 min", inputs=("made", "orders")),
+        consumer("sister", "5 min", inputs=("events",)),
+        consumer("stranger", "5 min", inputs=("orders",)),
+    )
+    around = {name: declared.around(name) for name in ("made", "sister", "stranger", "events")}
+    names = {n: {t.name for t in (*a.streams, *a.consumers)} for n, a in around.items()}
+    assert names["made"] == {"events", "orders", "made", "reader"}
+    assert names["sister"] == {"events", "sister"}
+    assert names["stranger"] == {"orders", "stranger"}
+    assert names["events"] == {"events", "orders", "made", "reader", "sister"}
+    for name, part in around.items():
+        assert part.demand()[name] == declared.demand()[name]

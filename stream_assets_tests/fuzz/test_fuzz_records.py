@@ -119,7 +119,7 @@ def read_everything(ledger: Ledger) -> None:
     later = NOW + timedelta(seconds=1)
     asked: list[Callable[[], object]] = [
         lambda: ledger.current("events", HOUR), lambda: ledger.newest("events", with_rows=True), lambda: ledger.coverage("events"),
-        ledger.all_coverage, ledger.reopened, lambda: ledger.totals("events"), lambda: ledger.history.touched_since(0, "events"),
+        lambda: ledger.coverage_of(ledger.tables()), ledger.reopened, lambda: ledger.totals("events"), lambda: ledger.history.touched_since(0, "events"),
         lambda: ledger.history.made_at("events", HOUR), lambda: ledger.made_by_other_code({"events": "x"}, TEN), ledger.tables, ledger.seq,
         lambda: ledger.work.in_flight(later), ledger.work.recent, ledger.work.p95_run_time, ledger.work.failures, ledger.work.ticks,
         ledger.sources.watermarks, ledger.sources.consumers, lambda: ledger.sources.advance("events", NOW), lambda: _known(ledger),

@@ -52,7 +52,9 @@ def test_coverage_is_what_was_covered_last(ledger: Ledger, changes: list[tuple[l
         now = inside if is_whole else set(sorted(inside)[::2])
         ledger.cover(table, spans, Intervals.union_of(now))
         covered = (covered - inside) | now
-        assert ledger.coverage(table) == Intervals.union_of(covered) == ledger.all_coverage().get(table, Intervals())
+        assert (
+            ledger.coverage(table) == Intervals.union_of(covered) == ledger.coverage_of([table]).get(table, Intervals())
+        )
     rows = ledger.database.row("select count(*) as n from coverage where tbl = ?", (table,))
     assert rows is not None
     assert rows["n"] == len(Intervals.union_of(covered).spans)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -174,6 +174,14 @@ def test_an_automation_is_awake_while_it_looks_every_few_minutes(work: WorkRecor
     later = NOW + 2 * AWAKE + SECOND
     work.tick("heal", later)
     assert work.ticks()["heal"] == (later, later)
+
+
+def test_an_automation_that_looks_again_and_again_says_so_once_a_minute(work: WorkRecords) -> None:
+    said: list[datetime] = []
+    for seconds in (0, 10, 50, 60, 70, 30):  # at last the clock is set back
+        work.stay_awake("heal", NOW + seconds * SECOND)
+        said.append(work.ticks()["heal"][0])
+    assert said == [NOW + seconds * SECOND for seconds in (0, 0, 0, 60, 60, 30)]
 
 
 def test_a_pause_is_remembered_and_lifted(lake: Lake) -> None:

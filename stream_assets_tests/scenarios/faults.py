@@ -212,7 +212,7 @@ class Trial:
 
     def _span(self) -> TimeWindow:
         lake = self.w.pipeline.lake
-        ends = [c.hull.end for c in lake.ledger.all_coverage().values() if c.hull]
+        ends = [c.hull.end for c in lake.ledger.coverage_of(lake.ledger.tables()).values() if c.hull]
         return TimeWindow(lake.start, max([*ends, self._at]))
 
     def _assert_old_or_new(self, step: str) -> None:

@@ -200,9 +200,14 @@ class Ledger:
         """Return what has been delivered of `table`."""
         return merged(self.database.rows('select start, "end" from coverage where tbl = ?', (table,)))
 
-    def all_coverage(self) -> dict[str, Intervals]:
-        """Return what has been delivered of every table."""
-        return _by_table(self.database.rows('select tbl, start, "end" from coverage'))
+    def coverage_of(self, tables: Iterable[str]) -> dict[str, Intervals]:
+        """Return what has been delivered of those of `tables` that have something."""
+        return _by_table(
+            self.database.rows(
+                'select tbl, start, "end" from json_each(?) wanted cross join coverage on tbl = wanted.value',
+                (json.dumps(list(tables)),),
+            )
+        )
 
     def reopened(self) -> dict[str, tuple[Reopened, ...]]:
         """Return all spans that are no longer right, by table, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -156,20 +157,25 @@ class SourceRecords:
             instant(row["paused_at"]) if row["paused_at"] else None,
         )  # fmt: skip
 
-    def consumers(self) -> dict[str, ConsumerRecord]:
-        """Return all consumers that the lake has met."""
+    def consumers(self, names: Iterable[str] | None = None) -> dict[str, ConsumerRecord]:
+        """Return the consumers that the lake has met: those of `names`, or all."""
+        query, values = "select * from consumer", ()
+        if names is not None:
+            query += " where name in (select value from json_each(?))"
+            values = (json.dumps(list(names)),)
         return {
             r["name"]: ConsumerRecord(
                 r["name"], instant(r["first_seen"]), r["code"], bool(r["code_stated"]), r["reconciled_seq"],
                 instant(r["paused_at"]) if r["paused_at"] else None,
             )
-            for r in self._database.rows("select * from consumer")
+            for r in self._database.rows(query, values)
         }  # fmt: skip
 
     def reconciled(self, names: Iterable[str], seq: int) -> None:
         """Record that publications up to `seq` have been looked at for these consumers."""
-        self._database.change_many(
-            "update consumer set reconciled_seq = ? where name = ?", [(seq, name) for name in names]
+        self._database.change(
+            "update consumer set reconciled_seq = ? where name in (select value from json_each(?))",
+            (seq, json.dumps(list(names))),
         )
 
     def pause(self, name: str, paused_at: datetime | None) -> None:

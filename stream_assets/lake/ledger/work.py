@@ -20,6 +20,8 @@ BACKOFF_LIMIT = timedelta(minutes=15)
 TERMINAL_TRIES = 3
 AWAKE = timedelta(minutes=10)
 """An automation that looked less than this long ago has been awake all the while."""
+SAID_EVERY = timedelta(minutes=1)
+"""How often an automation that looks again and again says so."""
 
 
 _LIVES = "lease_expires_at > ? and lease_expires_at <= ?"
@@ -268,11 +270,6 @@ class WorkRecords:
             found.setdefault(row["tbl"], []).append(_failure(row))
         return {table: tuple(failures) for table, failures in found.items()}
 
-    def failures_of(self, table: str) -> tuple[Failure, ...]:
-        """Return the failures of one table that stand, oldest partition first."""
-        rows = self._database.rows("select * from failure where tbl = ? order by start", (table,))
-        return tuple(_failure(row) for row in rows)
-
     # Automations.
 
     def tick(self, automation: str, now: datetime) -> None:
@@ -282,6 +279,12 @@ class WorkRecords:
             " awake_since = case when ticked < ? then excluded.awake_since else awake_since end, ticked = excluded.ticked",
             (automation, text(now), text(now), text(now - AWAKE)),
         )
+
+    def stay_awake(self, automation: str, now: datetime) -> None:
+        """Record that an automation has looked, where that has not been said for a minute: most looks write nothing."""
+        known = self.ticks().get(automation)
+        if known is None or not timedelta(0) <= now - known[0] < SAID_EVERY:
+            self.tick(automation, now)
 
     def ticks(self) -> dict[str, tuple[datetime, datetime]]:
         """Return by automation when it last looked, and since when it has been looking without a break."""
