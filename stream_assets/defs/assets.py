@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Open = Callable[[object], "Pipeline"]
 """Opens the pipeline from a Dagster context's resources."""
 
+Needs = Callable[[Table], set[str]]
+"""Names the resources that are needed to fill or to check a table: the lake, and the sources of what it is made of."""
+
 
 def build_assets(
     declarations: Declarations,
@@ -30,20 +33,20 @@ def build_assets(
     names: Names,
     group: str | None,
     open_from: Open,
-    resource_keys: set[str],
+    needs: Needs,
 ) -> list[dg.AssetsDefinition]:
     """Return the assets of every table: windows and days of each stream, and each consumer at its grain."""
     made: list[dg.AssetsDefinition] = []
     for table in declarations.tables.values():
         try:
-            made.append(_asset(table, declarations, partitions, names, group, open_from, resource_keys))
+            made.append(_asset(table, declarations, partitions, names, group, open_from, needs))
         except dg.DagsterInvalidDefinitionError as error:
             raise DeclarationError(f"{table.name!r} cannot be an asset: {error}") from error
     return made
 
 
 def _asset(
-    table: Table, declarations: Declarations, partitions: Partitions, names: Names, group: str | None, open_from: Open, resource_keys: set[str],
+    table: Table, declarations: Declarations, partitions: Partitions, names: Names, group: str | None, open_from: Open, needs: Needs,
 ) -> dg.AssetsDefinition:  # fmt: skip
     consumer = table.consumer
 
@@ -61,7 +64,7 @@ def _asset(
         # `dg launch --partition-range` refuses any other; the pipeline takes ranges of any length in bounded memory.
         backfill_policy=dg.BackfillPolicy.single_run(),
         freshness_policy=_freshness(table, declarations),
-        required_resource_keys=resource_keys,
+        required_resource_keys=needs(table),
         output_required=True,
     )
     def fill(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from stream_assets.core.declaration import Consumer
+from stream_assets.core.declaration import Consumer, Table
 from stream_assets.defs.assets import build_assets
 from stream_assets.defs.automations import build_automations
 from stream_assets.defs.checks import build_checks
@@ -59,7 +59,12 @@ def build_definitions(
     declarations, lake = project.found(found)
     partitions = Partitions.of(project.timezone, lake.start, lake.windows_from)
     sources = {s.name: names.source(s.name) for s in project.streams}
-    keys = {names.lake, *sources.values()}
+    everything = {names.lake, *sources.values()}
+
+    def needs(table: Table) -> set[str]:
+        # Not all of them: Dagster goes through the resources of each asset and check, several times.
+        made_of = (table.stream.name,) if table.stream else declarations.streams_of(table.name)
+        return {names.lake, *(sources[stream] for stream in made_of)}
 
     def open_from(resources: object) -> Pipeline:
         return open_pipeline(project, found, resources, names.lake, sources)
@@ -67,11 +72,11 @@ def build_definitions(
     # Parameters that have been called beta since they came; the warnings would be printed by every run.
     warnings.filterwarnings("ignore", message="Parameter `(backfill_policy|allow_nonexistent)", category=dg.BetaWarning)
     is_running = default_status == dg.DefaultSensorStatus.RUNNING
-    sensors, schedules = build_automations(declarations, names, project.timezone, is_running, open_from, keys)
-    verifying, verified_daily = build_verify(declarations, names, project.timezone, open_from, keys)
+    sensors, schedules = build_automations(declarations, names, project.timezone, is_running, open_from, everything)
+    verifying, verified_daily = build_verify(declarations, names, project.timezone, open_from, needs)
     return dg.Definitions(
-        assets=build_assets(declarations, partitions, names, group, open_from, keys),
-        asset_checks=[*build_checks(declarations, names, open_from, keys), *verifying],
+        assets=build_assets(declarations, partitions, names, group, open_from, needs),
+        asset_checks=[*build_checks(declarations, names, open_from, needs), *verifying],
         sensors=sensors,
         schedules=[*schedules, verified_daily],
         resources={

@@ -89,13 +89,13 @@ def _duration(value: str) -> timedelta | Auto:
 
 
 def open_pipeline(project: Project, consumers: Any, resources: Any, lake: str, sources: dict[str, str]) -> Pipeline:
-    """Open the project with the lake and the sources that Dagster configured.
+    """Open the project with the lake and the sources that Dagster configured, as far as they are required where it is called.
 
     Args:
         lake: name of the lake's resource.
         sources: names of the sources' resources, by stream.
     """
     found: LakeResource = getattr(resources, lake)
-    streams = tuple(replace(s, source=getattr(resources, sources[s.name])) for s in project.streams)
+    streams = tuple(replace(s, source=getattr(resources, sources[s.name], s.source)) for s in project.streams)
     opened = replace(project, streams=streams, lake=found.folder, timezone=found.timezone, start=found.start)
     return opened.open(consumers, is_loading=False)
