@@ -1,4 +1,4 @@
-"""A tick of the planner (look, read the ledger, plan): over short and long histories, and for many consumers."""
+"""A tick of the planner (look, read the ledger, plan) over short and long histories."""
 
 from __future__ import annotations
 
@@ -14,28 +14,22 @@ if TYPE_CHECKING:
 NAME = "planner_tick"
 SHORT_DAYS = 2
 REPEATS = 60
-CONSUMERS, STREAMS = 1000, 20
 AT = "2026-03-10T12:00:40+00:00"
 
 
 def measure(settings: Settings) -> list[Figure | Series]:
-    """Measure with two days of history and with years of it, in turn, and with a thousand consumers."""
+    """Measure with two days of history and with years of it, in turn."""
     days = settings.history_days
     lengths = sorted({SHORT_DAYS, 10, min(365, days), days})
     found = call("planner_tick", "ticks", folder=str(settings.scratch / "planner"), lengths=lengths)
     idle, due = ({int(n): s for n, s in found[key].items()} for key in ("idle", "due"))
-    many = call("planner_tick", "many", lake=str(settings.scratch / "many"), days=days)
     length = f"{days} days: {found['partitions']:,} partitions in the ledger"
-    crowd = f"{CONSUMERS:,} consumers over {STREAMS} streams, {days} days"
     return [
         Figure("planner_tick_ratio", idle[days] / idle[SHORT_DAYS], "x", 1.2, 1.0, f"nothing due, {days} days of history / {SHORT_DAYS}"),
         Figure("planner_tick_due_ratio", due[days] / due[SHORT_DAYS], "x", None, 1.0, f"one window due, {days} days of history / {SHORT_DAYS}"),
         Figure("planner_tick_short_idle", idle[SHORT_DAYS] * 1000, "ms", note=f"nothing due, {SHORT_DAYS} days"),
         Figure("planner_tick_long_idle", idle[days] * 1000, "ms", note=f"nothing due, {length}"),
         Figure("planner_tick_long", due[days] * 1000, "ms", note=f"one window due, {days} days"),
-        Figure("planner_tick_many", many["idle"], "s", 0.5, 0.1, f"nothing due, {crowd}"),
-        Figure("planner_tick_many_due", many["due"], "s", None, None, f"a window of each stream due, {crowd}"),
-        Figure("planner_tick_many_memory", many["peak_mib"], "MiB", 300, None, "peak of that process"),
         Series("planner tick, nothing due", "ms", tuple((n, idle[n] * 1000) for n in lengths)),
         Series("planner tick, one window due", "ms", tuple((n, due[n] * 1000) for n in lengths)),
     ]  # fmt: skip
@@ -53,21 +47,10 @@ def ticks(folder: str, lengths: list[int]) -> dict[str, Any]:
     lakes = {n: history.make(f"{folder}-{n}", n, now, [revenue_dashboard, finance_report]) for n in lengths}
     longest = lakes[lengths[-1]]
     partitions = sum(longest.lake.ledger.totals(table).partitions for table in longest.declarations.tables)
-    return {"partitions": partitions, **_ticked(lakes)}
+    return {"partitions": partitions, **ticked(lakes)}
 
 
-def many(lake: str, days: int) -> dict[str, Any]:
-    """Tick on a lake with many consumers, each of which has all of history delivered."""
-    from datetime import datetime
-
-    from stream_assets_tests.benchmarks.crowd import crowd
-
-    pipeline = crowd(lake, STREAMS, CONSUMERS, days, datetime.fromisoformat(AT))
-    found = _ticked({days: pipeline}, repeats=5)
-    return {name: seconds[days] for name, seconds in found.items()}
-
-
-def _ticked(lakes: dict[int, Pipeline], repeats: int = REPEATS) -> dict[str, dict[int, float]]:
+def ticked(lakes: dict[int, Pipeline], repeats: int = REPEATS) -> dict[str, dict[int, float]]:
     """Return for each lake the median of ticks with nothing due, and with one window of each stream due."""
     from datetime import timedelta
 

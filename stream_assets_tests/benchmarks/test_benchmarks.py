@@ -40,6 +40,10 @@ def test_every_benchmark_runs_and_tells_its_machine(tmp_path: Path) -> None:
         "page_partitions",
         "years_status",
         "planner_tick_ratio",
+        "planner_tick_many",
+        "definitions_many",
+        "automation_tick_many",
+        "parallel_speed",
         "import_package",
     }
     assert wanted <= set(values)
