@@ -21,7 +21,7 @@ TERMINAL_TRIES = 3
 AWAKE = timedelta(minutes=10)
 """An automation that looked less than this long ago has been awake all the while."""
 SAID_EVERY = timedelta(minutes=1)
-"""How often an automation that looks again and again says so."""
+"""How often an automation that looks again and again says so; `heal` may take one for silent so much too early."""
 
 
 _LIVES = "lease_expires_at > ? and lease_expires_at <= ?"
