@@ -152,6 +152,7 @@ def test_a_damaged_day_of_an_expired_source_stays_as_it_is(pipeline: Pipeline, l
     assert path(pipeline, "events_daily").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_file_that_is_gone_is_not_replaced_by_less_than_its_receipt_says(pipeline: Pipeline, landing: Path) -> None:
     path(pipeline, "events_daily").unlink()
     (landing / "20260309.jsonl").write_text("")

@@ -147,6 +147,7 @@ def test_killed_at_a_step(world: Callable[..., World], story: Callable[..., Tria
     assert ends == {DIED: few[story]}
 
 
+@pytest.mark.slow
 def test_a_look_is_killed_at_each_of_its_own_steps(world: Callable[..., World]) -> None:
     """A crash between the reopened windows and the cursor repeats them, and never skips one."""
     trial = looking(world)

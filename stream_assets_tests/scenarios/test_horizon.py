@@ -109,6 +109,7 @@ def test_nothing_of_before_is_wanted_missed_or_due_and_every_row_can_still_be_re
     assert w.coverage("dashboard").covers(TimeWindow(w.instant(OLD), w.instant("2026-03-10 00:30")))
 
 
+@pytest.mark.slow
 def test_verify_finds_everything_in_order_and_leaves_old_consumers_rows_alone(lived):
     w = lived
     before = verified(w)
@@ -135,6 +136,7 @@ def test_a_late_event_of_before_heals_its_day_and_what_is_made_of_days(lived):
     assert verified(w).differences == []
 
 
+@pytest.mark.slow
 def test_a_late_event_of_before_reaches_the_first_windows_that_look_back_at_it(lived):
     w = advanced(lived)
     before = {t: w.revisions(t) for t in ("hourly", "summed", "dashboard")}

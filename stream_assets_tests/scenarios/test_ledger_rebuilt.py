@@ -122,7 +122,13 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("happens", [gone, without_header, with_a_page_of_noise, cut_in_half, emptied])
+@pytest.mark.parametrize(
+    "happens",
+    [
+        with_a_page_of_noise,
+        *(pytest.param(what, marks=pytest.mark.slow) for what in (gone, without_header, cut_in_half, emptied)),
+    ],
+)
 def test_whatever_became_of_it_everything_but_history_is_back_and_nothing_is_published_again(lived, happens):
     w = lived
     before, lay, seq = content(w), files(w), w.pipeline.lake.ledger.seq()
@@ -309,6 +315,7 @@ def put_back(w: World, template: tuple[World, Path, Shop]) -> Restored:
     return restored
 
 
+@pytest.mark.slow
 def test_a_backup_put_back_has_at_once_what_was_published_since(lived, template):
     """Windows and consumers' partitions that are new since, and a day, a window and what reads them that were published again."""
     w = lived
