@@ -24,7 +24,7 @@ Open = Callable[[object], "Pipeline"]
 """Opens the pipeline from a Dagster context's resources."""
 
 Needs = Callable[[Table], set[str]]
-"""Names the resources that are needed to fill or to check a table: the lake, and the sources of what it is made of."""
+"""Names the resources that are needed to fill a table: the lake, and the sources of what it is made of."""
 
 
 def build_assets(

@@ -62,7 +62,7 @@ def build_definitions(
     everything = {names.lake, *sources.values()}
 
     def needs(table: Table) -> set[str]:
-        # Not all of them: Dagster goes through the resources of each asset and check, several times.
+        # Not all of them: Dagster goes through the resources of each asset, several times.
         made_of = (table.stream.name,) if table.stream else declarations.streams_of(table.name)
         return {names.lake, *(sources[stream] for stream in made_of)}
 
@@ -73,10 +73,10 @@ def build_definitions(
     warnings.filterwarnings("ignore", message="Parameter `(backfill_policy|allow_nonexistent)", category=dg.BetaWarning)
     is_running = default_status == dg.DefaultSensorStatus.RUNNING
     sensors, schedules = build_automations(declarations, names, project.timezone, is_running, open_from, everything)
-    verifying, verified_daily = build_verify(declarations, names, project.timezone, open_from, needs)
+    verifying, verified_daily = build_verify(declarations, names, project.timezone, open_from, everything)
     return dg.Definitions(
         assets=build_assets(declarations, partitions, names, group, open_from, needs),
-        asset_checks=[*build_checks(declarations, names, open_from, needs), *verifying],
+        asset_checks=[*build_checks(declarations, names, open_from, everything), *verifying],
         sensors=sensors,
         schedules=[*schedules, verified_daily],
         resources={

@@ -9,7 +9,7 @@ import dagster as dg
 from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.freshness import compact
 from stream_assets.core.window import GRID, Calendar, Grain, TimeWindow
-from stream_assets.defs.assets import Needs, Open
+from stream_assets.defs.assets import Open
 from stream_assets.defs.facts import some
 from stream_assets.defs.names import Names
 
@@ -22,13 +22,13 @@ PROMISE, HOLES, ROWS = "promise", "holes", "rows_add_up"
 
 
 def build_checks(
-    declarations: Declarations, names: Names, open_from: Open, needs: Needs
+    declarations: Declarations, names: Names, open_from: Open, resource_keys: set[str]
 ) -> list[dg.AssetChecksDefinition]:
     """Return `promise` and `holes` for each consumer, and `rows_add_up` for both tables of each stream."""
     checks: list[dg.AssetChecksDefinition] = []
     for table in declarations.tables.values():
         wanted = (PROMISE, HOLES) if table.consumer else (ROWS,)
-        checks += [_check(table, name, names, open_from, needs) for name in wanted]
+        checks += [_check(table, name, names, open_from, resource_keys) for name in wanted]
     return checks
 
 
@@ -39,9 +39,9 @@ _ABOUT = {
 }
 
 
-def _check(table: Table, name: str, names: Names, open_from: Open, needs: Needs) -> dg.AssetChecksDefinition:
+def _check(table: Table, name: str, names: Names, open_from: Open, resource_keys: set[str]) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=names.key(table.name), name=name, description=_ABOUT[name], required_resource_keys=needs(table)
+        asset=names.key(table.name), name=name, description=_ABOUT[name], required_resource_keys=resource_keys
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         pipeline = open_from(context.resources)

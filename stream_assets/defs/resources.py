@@ -91,6 +91,8 @@ def _duration(value: str) -> timedelta | Auto:
 def open_pipeline(project: Project, consumers: Any, resources: Any, lake: str, sources: dict[str, str]) -> Pipeline:
     """Open the project with the lake and the sources that Dagster configured, as far as they are required where it is called.
 
+    Whoever requires some sources alone, to fill one table, must look at no others: those are as the project has them.
+
     Args:
         lake: name of the lake's resource.
         sources: names of the sources' resources, by stream.

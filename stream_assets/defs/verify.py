@@ -8,7 +8,7 @@ import dagster as dg
 
 from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.window import GRID, TimeWindow
-from stream_assets.defs.assets import Needs, Open
+from stream_assets.defs.assets import Open
 from stream_assets.defs.names import Names
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _ASKS_AGAIN = (
 
 
 def build_verify(
-    declarations: Declarations, names: Names, zone: str, open_from: Open, needs: Needs
+    declarations: Declarations, names: Names, zone: str, open_from: Open, resource_keys: set[str]
 ) -> tuple[list[dg.AssetChecksDefinition], dg.ScheduleDefinition]:
     """Return `verify` for every table, and the schedule of the job that runs them all."""
     job = dg.define_asset_job(
@@ -45,10 +45,10 @@ def build_verify(
         name=names.prefixed(VERIFY), job=job, cron_schedule=CRON, execution_timezone=zone, description=_ASKS_AGAIN,
         default_status=dg.DefaultScheduleStatus.STOPPED,
     )  # fmt: skip
-    return [_check(table, names, open_from, needs) for table in declarations.tables.values()], schedule
+    return [_check(table, names, open_from, resource_keys) for table in declarations.tables.values()], schedule
 
 
-def _check(table: Table, names: Names, open_from: Open, needs: Needs) -> dg.AssetChecksDefinition:
+def _check(table: Table, names: Names, open_from: Open, resource_keys: set[str]) -> dg.AssetChecksDefinition:
     key = names.key(table.name)
     about = _ABOUT.format(job=names.prefixed(VERIFY), days=CLOSED_DAYS)
 
@@ -57,7 +57,7 @@ def _check(table: Table, names: Names, open_from: Open, needs: Needs) -> dg.Asse
         name=names.prefixed(f"{table.name}_{VERIFY}"),
         specs=[dg.AssetCheckSpec(VERIFY, asset=key, description=about)],
         can_subset=True,
-        required_resource_keys=needs(table),
+        required_resource_keys=resource_keys,
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         if context.job_def.asset_layer.selected_asset_keys:

@@ -145,8 +145,18 @@ class Foundation:
             self.mark()  # a crash between the two steps of a change
 
     def mark_changes(self) -> None:
-        """Write the marker where it says other than the ledger."""
-        if json.loads(self.layout.marker.read_text()) != self.ledger.meta():
+        """Write the marker where it says other than the ledger.
+
+        Raises:
+            LakeError: terminal; the marker is none.
+        """
+        try:
+            said = json.loads(self.layout.marker.read_text())
+        except ValueError as error:
+            raise LakeError(
+                f"{self.layout.marker} is no marker of a lake: open the lake again to be told more"
+            ) from error
+        if said != self.ledger.meta():
             self.mark()
 
     def mark(self) -> None:

@@ -26,7 +26,8 @@ def remove_planned(site: Site, work: Work, request: int) -> Report:
     (name,), records = work.tables, site.ledger.work
     with holding(site, request, name, work.grain, work.span):
         try:
-            gone = _Removal(site, work).do()
+            with lake_errors(site.lake.layout.root):
+                gone = _Removal(site, work).do()
         except StreamAssetsError as error:
             failed = Outcome(name, work.span, "failed", None, str(error), type(error))
             records.fail(removal_of(name), work.span, str(error), site.clock.now(), transient=True)

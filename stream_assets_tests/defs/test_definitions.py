@@ -134,6 +134,19 @@ def test_two_projects_merge_into_a_host_with_assets_of_its_own(folder: Path) -> 
     assert graph.get(dg.AssetKey(["plant", "raw", "orders"])).parent_keys == {dg.AssetKey(["plant", "raw", "events"])}
 
 
+def test_a_run_requires_the_sources_of_what_it_fills_and_what_looks_at_all_requires_all(folder: Path) -> None:
+    """A check observes every stream, as Dagster configured its source."""
+    repository = build_definitions(project(folder / "lake", "events", "clicks"), [orders]).get_repository_def()
+    own = {name: {"lake", f"{name}_source"} for name in ("events", "clicks")}
+    assert {key.to_user_string(): made.required_resource_keys - {"io_manager"} for key, made in repository.assets_defs_by_key.items()} == {
+        "events": own["events"], "events_daily": own["events"], "orders": own["events"],
+        "clicks": own["clicks"], "clicks_daily": own["clicks"],
+    }  # fmt: skip
+    everything = own["events"] | own["clicks"]
+    checks = repository.asset_checks_defs_by_key.values()
+    assert all(check.required_resource_keys - {"io_manager"} == everything for check in checks)
+
+
 def test_a_host_may_set_the_executor_of_all(folder: Path) -> None:
     ours = build_definitions(project(folder), [orders])
     merged = dg.Definitions.merge(dg.Definitions(executor=dg.in_process_executor), ours)

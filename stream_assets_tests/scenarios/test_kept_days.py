@@ -221,6 +221,27 @@ def test_what_cannot_leave_the_lake_is_said_and_stops_nothing_else(world, monkey
     assert not (w.folder / "events_daily" / "day=2026-03-05").exists()
 
 
+def test_a_folder_that_cannot_be_looked_into_is_a_failure_and_keeps_nothing_else_from_running(world, monkeypatch):
+    w = month(world, report)
+    w.at("2026-03-11 00:06")
+    newer = remove.newer
+
+    def unreadable(layout, ledger, table, grain, span):
+        if f"{span.start:%F}" == "2026-03-05":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return newer(layout, ledger, table, grain, span)
+
+    monkeypatch.setattr(remove, "newer", unreadable)
+    w.run()
+    assert list(w.revisions("report"))[-1] == "2026-03-10"
+    assert any("cannot be written (Input/output error)" in said for said in w.failures("_events_daily"))
+    monkeypatch.undo()
+    w.clock.advance(timedelta(minutes=20))
+    w.run()
+    assert w.failures("_events_daily") == []
+    no_difference(w)
+
+
 def test_a_marker_that_a_crash_kept_behind_is_brought_up_to_date(world, monkeypatch):
     w = month(world, report)
     w.at("2026-03-11 00:06")
