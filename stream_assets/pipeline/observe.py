@@ -12,7 +12,7 @@ from stream_assets.core.declaration import Consumer, Declarations, StreamSpec, T
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import RECORDS, Failure, LedgerState, TableState, horizons, removal_of
 from stream_assets.core.planning.due import reach
-from stream_assets.core.window import GRAINS, TimeWindow, floor_to_grid
+from stream_assets.core.window import GRAINS, Grain, TimeWindow, floor_to_grid
 from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
 from stream_assets.pipeline.ages import look_again, own_cursor
 from stream_assets.pipeline.asking import source_errors
@@ -41,10 +41,13 @@ def observe(site: Site, only: Table | None = None) -> dict[str, str]:
         streams go on.
     """
     registered = site.ledger.registered()
-    for table in site.declarations.tables.values():
-        stream = table.stream.name if table.stream else None
-        if registered.get(table.name) != (table.grain, stream):
-            site.ledger.register(table.name, table.grain, stream)
+    tables: dict[str, tuple[Grain, str | None]] = {
+        t.name: (t.grain, t.stream.name if t.stream else None) for t in site.declarations.tables.values()
+    }
+    if new := [name for name, declared in tables.items() if registered.get(name) != declared]:
+        with site.ledger.transaction():
+            for name in new:
+                site.ledger.register(name, *tables[name])
     silent: dict[str, str] = {}
     streams, consumers = site.declarations.streams, site.declarations.consumers
     if only:

@@ -149,11 +149,15 @@ def opened(folder: Path, streams: int, consumers: int, days: int = 3) -> Pipelin
     return crowd.crowd(str(folder / f"{streams}-{consumers}-{days}"), streams, consumers, days, MORNING)
 
 
-@pytest.mark.slow
-def test_a_day_of_ticks_asks_for_what_is_due_of_a_thousand_consumers_over_twenty_streams(memory: Path) -> None:
-    windows = DAY // GRID
-    asked = lived(opened(memory, 20, 1000), DAY)
-    assert asked.runs == {"every_5_min": windows, "every_15_min": 96, "every_1_hour": 24, "daily": 1}
+@pytest.mark.parametrize(
+    "hours", [pytest.param(6, marks=pytest.mark.slow), pytest.param(24, marks=pytest.mark.exhaustive)]
+)
+def test_ticks_of_a_day_ask_for_what_is_due_of_a_thousand_consumers_over_twenty_streams(
+    memory: Path, hours: int
+) -> None:
+    windows = hours * HOUR // GRID
+    asked = lived(opened(memory, 20, 1000), hours * HOUR)
+    assert asked.runs == {"every_5_min": windows, "every_15_min": hours * 4, "every_1_hour": hours, "daily": 1}
     assert asked.queries == 20 * windows
     # A window of each stream settles, what has changed is looked at once, each run is asked for, and the day's turn is noted.
     assert asked.transactions == windows * (20 + 1) + asked.runs.total() + 1
