@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from stream_assets.core.clock import SystemClock
 from stream_assets.pipeline.project import find_consumers
 from stream_assets.project import project
 from stream_assets.sources.files import FileEvents
+from stream_assets_tests.benchmarks.report import COMMITTED
 from stream_assets_tests.one_oclock import OneOClock
 
 ROOT = Path(__file__).parents[1]
@@ -251,6 +253,13 @@ def test_every_option_of_files_is_in_the_table() -> None:
     (table,) = re.findall(r"^\| option of `file://`.*?\n\n", TEXT, re.MULTILINE | re.DOTALL)
     options = {word for row in table.strip().splitlines()[2:] for word in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert options == {field.name for field in fields(FileEvents)} - {"path"}
+
+
+def test_figures_are_those_that_the_benchmarks_committed() -> None:
+    known = {figure["name"]: figure["value"] for figure in json.loads(COMMITTED.read_text())["figures"]}
+    quoted = {name: said for name, said in re.findall(r"`(\w+)` (\d+\.?\d*)", TEXT) if name in known}
+    assert len(quoted) >= 5
+    assert quoted == {name: f"{known[name]:.{len(said.partition('.')[2])}f}" for name, said in quoted.items()}
 
 
 # What it names, and how it is written.
