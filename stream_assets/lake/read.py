@@ -21,13 +21,14 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
-from stream_assets.events.schema import EMPTY, EVENT_TIME, empty
+from stream_assets.events.schema import EMPTY, empty
 from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import Current, Ledger
 from stream_assets.lake.parquet import fit, unified
 from stream_assets.lake.part import rows_inside
 from stream_assets.lake.publish import adopt_newer
+from stream_assets.lake.relation import condition, quoted, scan
 
 if TYPE_CHECKING:
     import duckdb
@@ -260,19 +261,18 @@ class Reader:
         for is_whole, group in groupby(zip(paths, files, strict=True), lambda pair: pair[1].is_whole):
             pairs = list(group)
             if is_whole:
-                queries.append(f"from {_scan([path for path, _ in pairs])}")
+                queries.append(f"from {scan([path for path, _ in pairs])}")
             else:
-                queries += [f"from {_scan([path])} where {_condition(file.wanted)}" for path, file in pairs]
+                queries += [f"from {scan([path])} where {condition(file.wanted)}" for path, file in pairs]
         result = connection.sql(" union all by name ".join(queries))
         if columns is None:
             return result
         lacking = [c for c in columns if c not in result.columns]
         fields = [self._field(table, c, pa.schema([]), result.columns, span) for c in lacking]
         terms = {
-            f.name: f"null::{connection.from_arrow(empty(pa.schema([f]))).types[0]} as {_quoted(f.name)}"
-            for f in fields
+            f.name: f"null::{connection.from_arrow(empty(pa.schema([f]))).types[0]} as {quoted(f.name)}" for f in fields
         }
-        return result.select(", ".join(terms.get(c, _quoted(c)) for c in columns))
+        return result.select(", ".join(terms.get(c, quoted(c)) for c in columns))
 
     def _pin(self, partitions: Iterable[Current]) -> list[str]:
         """Return other names of the partitions' files, which stay for an hour whatever is published meanwhile.
@@ -393,19 +393,3 @@ def _all(read: Callable[[LakeFile], T], files: Sequence[LakeFile]) -> list[T]:
         return [read(file) for file in files]
     with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="lake-read") as pool:
         return list(pool.map(read, files))
-
-
-def _scan(paths: Sequence[str]) -> str:
-    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-
-
-def _condition(wanted: Intervals) -> str:
-    return " or ".join(
-        f"({EVENT_TIME} >= '{s.start.isoformat()}'::timestamptz and {EVENT_TIME} < '{s.end.isoformat()}'::timestamptz)"
-        for s in wanted
-    )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -21,6 +21,7 @@ from stream_assets.errors import Conflict
 from stream_assets.events.buffers import numbers_of
 from stream_assets.events.schema import EVENT_TIME
 from stream_assets.lake.read import LakeFile
+from stream_assets.lake.relation import condition, quoted
 from stream_assets.pipeline.forms import connect, to_form
 from stream_assets.pipeline.site import Site
 
@@ -107,12 +108,8 @@ class Inputs:
         relation = lake.relation(connect(lake.layout.staging), name, hull, asked, files=self.files[name])
         if relation is None or is_one:
             return relation
-        terms = (
-            f"({EVENT_TIME} >= '{s.start.isoformat()}'::timestamptz and {EVENT_TIME} < '{s.end.isoformat()}'::timestamptz)"
-            for s in wanted
-        )
-        relation = relation.filter(" or ".join(terms))
-        return relation if columns is None else relation.select(*(_quoted(c) for c in columns))
+        relation = relation.filter(condition(wanted))
+        return relation if columns is None else relation.select(*(quoted(c) for c in columns))
 
     def _cut(self, name: str, wanted: Intervals) -> pa.Table:
         if name not in self._streams:
@@ -152,10 +149,6 @@ def fingerprint(files: Iterable[LakeFile], read: TimeWindow, wanted: Intervals) 
 
 def _start(fact: WindowFact) -> datetime:
     return fact.start
-
-
-def _quoted(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
 
 
 def _micros(instant: datetime) -> int:
