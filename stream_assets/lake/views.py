@@ -10,6 +10,7 @@ from uuid import uuid4
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.events.schema import EMPTY
 from stream_assets.lake.parquet import unified
+from stream_assets.lake.relation import quoted
 from stream_assets.lake.store import Lake, LakeFile
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def create_view(
         grains[known[file.current.table]].append(file)
     is_mixed = all(grains.values())
     parts = [_select(lake, grain, found, with_start=not is_mixed) for grain, found in grains.items() if found]
-    connection.execute(f"create or replace view {_name(table)} as {' union all by name '.join(parts)}")
+    connection.execute(f"create or replace view {quoted(table)} as {' union all by name '.join(parts)}")
     return True
 
 
@@ -76,7 +77,3 @@ def empty_events(lake: Lake, stream: str) -> pa.Schema:
 
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-def _name(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"'
