@@ -76,6 +76,8 @@ class Receipt:
         reason: why this revision was made.
         run_id: of the Dagster run, or of the command.
         accepted: of `covered`, what is sealed without data, oldest first.
+        columns: files whose receipts say the same here have the same columns, in names, order and types; empty where it
+            was not counted yet.
         committed_at: instant of publication.
     """
 
@@ -101,6 +103,7 @@ class Receipt:
     run_id: str = ""
     accepted: tuple[Accepted, ...] = ()
     discarded: int = 0
+    columns: str = ""
 
     @property
     def missing(self) -> Intervals:
@@ -124,7 +127,8 @@ class Receipt:
     def facts(self) -> dict[str, Any]:
         """Return what people read: the receipt without its windows, in JSON's types."""
         shown = _plain(self)
-        shown.pop("windows")
+        for inner in ("windows", "columns"):
+            shown.pop(inner)
         shown["missing"] = [[span.start.isoformat(), span.end.isoformat()] for span in self.missing]
         shown["complete_through"] = self.complete_through.isoformat()
         return shown
@@ -133,7 +137,7 @@ class Receipt:
         """Raise TypeError where a plain field is not of its type: a receipt that was read may say anything."""
         counts = (self.revision, self.rows, self.duplicates, self.rejected, self.rows_read, self.inputs_seq)
         counts += tuple(n for f in self.windows for n in (f.rows, f.duplicates, f.rejected))
-        words = (self.table, self.code, self.reason, self.run_id, *self.inputs, *self.inputs.values())
+        words = (self.table, self.code, self.reason, self.run_id, self.columns, *self.inputs, *self.inputs.values())
         if not all(type(n) is int and 0 <= n < 1 << 63 for n in counts) or not all(type(w) is str for w in words):
             raise TypeError("a count or a name is none")
 

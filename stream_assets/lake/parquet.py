@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -49,9 +51,13 @@ def write_part(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], receip
     ) as writer:  # fmt: skip
         for group in chain([first] if first.num_rows else [], groups):
             writer.write_table(group)
-        said = receipt()
+        said = replace(receipt(), columns=_named(schema))
         writer.add_key_value_metadata({RECEIPT.decode(): said.to_json()})
     return said
+
+
+def _named(schema: pa.Schema) -> str:
+    return hashlib.blake2b(schema.remove_metadata().serialize(), digest_size=8).hexdigest()
 
 
 def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

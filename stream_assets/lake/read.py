@@ -33,6 +33,9 @@ from stream_assets.lake.relation import condition, quoted, scan
 if TYPE_CHECKING:
     import duckdb
 
+Kept = dict[tuple[str, Intervals], tuple[pa.Schema, pa.Table]]
+"""What has been read of files, each with all of its columns' names: see `Lake.read`."""
+
 LOOKS_BEFORE_LOCK = 5
 """So often a replaced file is looked up again before the ledger is locked to see who is in between."""
 LOOKS = 200
@@ -66,9 +69,7 @@ class LakeFile:
 
     def inside(self, span: TimeWindow) -> LakeFile:
         """Return what of it is wanted in a part of the event time that was asked for."""
-        is_wanted = self.current.span.overlaps(span)
-        wanted = self.wanted.clip(span) if self.is_cut or not is_wanted else self.wanted
-        return replace(self, wanted=wanted)
+        return replace(self, wanted=self.wanted.clip(span)) if self.is_cut else self
 
 
 class Reader:
@@ -124,7 +125,7 @@ class Reader:
     ) -> Generator[list[LakeFile], None, None]:
         """Give the files that are known, and where one of them was gone, those that are there instead."""
         if known is not None:
-            yield [file for file in (f.inside(span) for f in known) if file.wanted]
+            yield [f.inside(span) for f in known if f.current.span.overlaps(span)]
         while True:
             yield self.files(table, span)
 
@@ -136,10 +137,12 @@ class Reader:
         *,
         keys: bool,
         files: Sequence[LakeFile] | None,
+        kept: Kept | None,
     ) -> pa.Table:
         """See `Lake.read`."""
         grain, lists = self.grain(table) if keys else None, self._lists(table, span, files)
-        return self._again(lambda: self._read(table, span, next(lists), columns, grain))
+        parts: Kept = {} if kept is None else kept
+        return self._again(lambda: self._read(table, span, next(lists), columns, grain, parts))
 
     def _read(
         self,
@@ -148,11 +151,16 @@ class Reader:
         files: Sequence[LakeFile],
         columns: Sequence[str] | None,
         grain: Grain | None,
+        kept: Kept,
     ) -> pa.Table:
         if not files:
             return pa.table({})
-        few = len(files) < FILES_AT_ONCE
-        parts = _all(lambda f: self._rows(f, columns, grain, use_threads=few), files)
+        asked_for = {(f.current.file, f.wanted): f for f in files}
+        fresh = {key: f for key, f in asked_for.items() if key not in kept}
+        few = len(fresh) < FILES_AT_ONCE
+        read = _all(lambda f: self._rows(f, columns, grain, use_threads=few), list(fresh.values()))
+        kept.update(zip(fresh, read, strict=True))
+        parts = [kept[key] for key in asked_for]
         if columns is None:
             schema = unified(schema for schema, _ in parts)
         else:
@@ -256,14 +264,14 @@ class Reader:
     ) -> duckdb.DuckDBPyRelation | None:
         if not files:
             return None
-        paths = self._pin([f.current for f in files])
+        pinned = self._pin([f.current for f in files])
         queries: list[str] = []
-        for is_whole, group in groupby(zip(paths, files, strict=True), lambda pair: pair[1].is_whole):
+        for is_whole, group in groupby(zip(pinned, files, strict=True), lambda pair: pair[1].is_whole):
             pairs = list(group)
             if is_whole:
-                queries.append(f"from {scan([path for path, _ in pairs])}")
+                queries.append(f"from {scan({path: current.columns for (current, path), _ in pairs})}")
             else:
-                queries += [f"from {scan([path])} where {condition(file.wanted)}" for path, file in pairs]
+                queries += [f"from {scan({path: ''})} where {condition(f.wanted)}" for (_, path), f in pairs]
         result = connection.sql(" union all by name ".join(queries))
         if columns is None:
             return result
@@ -274,8 +282,8 @@ class Reader:
         }
         return result.select(", ".join(terms.get(c, quoted(c)) for c in columns))
 
-    def _pin(self, partitions: Iterable[Current]) -> list[str]:
-        """Return other names of the partitions' files, which stay for an hour whatever is published meanwhile.
+    def _pin(self, partitions: Iterable[Current]) -> list[tuple[Current, str]]:
+        """Return partitions with other names of their files, which stay for an hour whatever is published meanwhile.
 
         A query engine opens files when it likes, later than the list was made. In a lake that cannot be written the
         files' own names are returned.
@@ -288,7 +296,7 @@ class Reader:
             with lake_errors(folder):
                 folder.mkdir(parents=True)
         except LakeError:
-            return [str(self.with_file(c, _there)[1]) for c in partitions]
+            return [self.with_file(c, lambda path: str(_there(path))) for c in partitions]
         numbers = count()
 
         def link(path: Path) -> str:
@@ -298,7 +306,7 @@ class Reader:
                 return pinned
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
-        return [self.with_file(current, link)[1] for current in partitions]
+        return [self.with_file(current, link) for current in partitions]
 
     # What is replaced while it is looked at.
 

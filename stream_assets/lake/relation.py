@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from stream_assets.core.window import TimeWindow
 from stream_assets.events.schema import EVENT_TIME
 
 
-def scan(paths: Sequence[str]) -> str:
-    """Return the table of several Parquet files, their columns united by name."""
-    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+def scan(files: Mapping[str, str]) -> str:
+    """Return the table of several Parquet files, their columns united by name.
+
+    To unite them DuckDB opens all files before it reads the first, a tenth of what a small sum over 288 files takes: it
+    need not where all are known to be alike.
+
+    Args:
+        files: paths, and what the receipts say of the columns (`Receipt.columns`); empty where nobody knows.
+    """
+    listed, kinds = ", ".join(map(text, files)), set(files.values())
+    united = len(kinds) > 1 or "" in kinds
+    return f"read_parquet([{listed}], union_by_name = {united}, hive_partitioning = false)"
 
 
 def condition(wanted: Iterable[TimeWindow]) -> str:
@@ -20,6 +28,11 @@ def condition(wanted: Iterable[TimeWindow]) -> str:
         f"({EVENT_TIME} >= '{s.start.isoformat()}'::timestamptz and {EVENT_TIME} < '{s.end.isoformat()}'::timestamptz)"
         for s in wanted
     )
+
+
+def text(value: str) -> str:
+    """Return a text as SQL has it."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def quoted(name: str) -> str:

@@ -10,7 +10,7 @@ from uuid import uuid4
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.events.schema import EMPTY
 from stream_assets.lake.parquet import unified
-from stream_assets.lake.relation import quoted
+from stream_assets.lake.relation import quoted, text
 from stream_assets.lake.store import Lake, LakeFile
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def create_view(
 
 
 def _select(lake: Lake, grain: Grain, files: Sequence[LakeFile], *, with_start: bool) -> str:
-    paths = ", ".join(_text(str(f.path)) for f in files)
+    paths = ", ".join(text(str(f.path)) for f in files)
     # A column of the files may have any name that can be guessed.
     file = f"file_{uuid4().hex}"
     columns = f"* exclude ({file}), {_key(file, 'day', '[0-9-]+')}::date as day"
@@ -73,7 +73,3 @@ def empty_events(lake: Lake, stream: str) -> pa.Schema:
     tables = (stream, lake.ledger.days_of(stream) or stream)
     schemas = [s for s in map(lake.last_schema, tables) if s is not None]
     return (unified(schemas) if schemas else EMPTY).append(pa.field("day", pa.date32()))
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

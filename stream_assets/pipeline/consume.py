@@ -94,26 +94,33 @@ class Consume:
     def _publish(self, partitions: Sequence[TimeWindow], upto: datetime | None) -> list[Outcome]:
         site, name = self._site, self._consumer.name
         outcomes: list[Outcome] = []
+        unchanged: list[Current] = []
+        hull = TimeWindow(partitions[0].start, partitions[-1].end)
+        known = {current.span: current for current in site.ledger.current(name, hull)}
         inputs = self._compute.inputs(partitions)
         with site.lake.publisher() as publisher:
             for partition in partitions:
                 try:
-                    made = self._make(partition, inputs, upto)
+                    made = self._make(partition, known.get(partition), inputs, upto)
                     if made.current and made.is_equal and self._running.trusts(site.lake, made.current):
-                        outcomes.append(self._unchanged(made.current, made.receipt, inputs.mark))
+                        unchanged.append(made.current)
                     else:
                         self._stage(publisher, made, inputs.mark)
                 except (ConsumerError, NotReady) as error:
                     outcomes.append(self._failed(partition, error))
+            self._deliver(unchanged, inputs)
+            outcomes += [Outcome(name, c.span, "unchanged", c.receipt) for c in unchanged]
             outcomes += [Outcome(name, r.span, "published", r) for r in publisher.commit()]
         return sorted(outcomes, key=lambda o: o.span)
 
-    def _unchanged(self, current: Current, receipt: Receipt, read_at: int) -> Outcome:
-        ledger = self._site.ledger
+    def _deliver(self, unchanged: Sequence[Current], inputs: Inputs) -> None:
+        if not unchanged:
+            return
+        ledger, now = self._site.ledger, self._site.clock.now()
         with ledger.transaction():
-            ledger.delivered(current, receipt.inputs_seq, receipt.code, self._site.clock.now())
-            ledger.settle(current.table, current.span, read_at)
-        return Outcome(current.table, current.span, "unchanged", current.receipt)
+            for current in unchanged:
+                ledger.delivered(current, inputs.seq, self._consumer.code, now)
+                ledger.settle(current.table, current.span, inputs.mark)
 
     def _stage(self, publisher: Publisher, made: _Made, read_at: int) -> None:
         try:
@@ -141,9 +148,8 @@ class Consume:
         reopened = any(r.span.overlaps(said.span) for r in self._state.table(said.table).reopened)
         return grown if grown and not reopened else said.covered
 
-    def _make(self, partition: TimeWindow, inputs: Inputs, upto: datetime | None) -> _Made:
+    def _make(self, partition: TimeWindow, current: Current | None, inputs: Inputs, upto: datetime | None) -> _Made:
         consumer, site = self._consumer, self._site
-        current = next(iter(site.ledger.current(consumer.name, partition)), None)
         if upto is not None and current:
             # What readers have been given is not taken away, whoever asked for it.
             upto = max([upto, *(s.end for s in current.receipt.covered)])

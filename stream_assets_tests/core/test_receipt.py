@@ -41,7 +41,7 @@ def receipts(draw: st.DrawFn) -> Receipt:
         min_event_time=draw(st.none() | instants), max_event_time=draw(st.none() | instants),
         latency=draw(st.none() | st.builds(Latency, seconds, seconds, seconds)),
         inputs=draw(st.dictionaries(texts, digests.map(str), max_size=3)), inputs_seq=draw(counts),
-        code=draw(texts), reason=draw(texts), run_id=draw(texts),
+        code=draw(texts), reason=draw(texts), run_id=draw(texts), columns=draw(texts),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from stream_assets.core.window import TimeWindow
+from stream_assets.lake.relation import scan
 from stream_assets.lake.store import Lake
 from stream_assets.testing.partitions import publish
 from stream_assets_tests.lake.conftest import lake_in
@@ -102,3 +103,23 @@ def test_a_relation_unites_columns_by_name_and_cuts_days(lake: Lake) -> None:
     assert before is not None
     assert before.types[0] == "VARCHAR"
     assert before.aggregate("count(coupon), count(amount)").fetchall() == [(0, 576)]
+
+
+def test_a_relation_unites_what_was_replaced_by_other_columns_meanwhile(lake: Lake) -> None:
+    import duckdb
+
+    publish(lake, "dashboard", *((w, rows(w, 1)) for w in SHOWN))
+    span = TimeWindow(SHOWN[0].start, SHOWN[-1].end)
+    files = lake.files("dashboard", span)
+    assert len({file.current.columns for file in files}) == 1
+    other = rows(SHOWN[0], 2).select(["part", "revision"]).append_column("more", pa.array([7] * ROWS))
+    publish(lake, "dashboard", (SHOWN[0], other))
+    relation = lake.relation(duckdb.connect(), "dashboard", span, files=files)
+    assert relation is not None
+    assert relation.aggregate("sum(more), count(more), count(*)").fetchall() == [(7 * ROWS, ROWS, ROWS * len(SHOWN))]
+
+
+def test_only_files_that_nobody_knows_to_be_alike_are_all_opened_before_the_first_is_read() -> None:
+    assert "union_by_name = False" in scan({"a": "x", "b": "x"})
+    assert "union_by_name = True" in scan({"a": "x", "b": "y"})
+    assert "union_by_name = True" in scan({"a": "", "b": ""})

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import Conflict, LakeError
+from stream_assets.lake.read import Kept
 from stream_assets.lake.store import Lake
 from stream_assets.testing.partitions import DAY, WINDOWS, events, ids, publish, publish_day_and_window
 from stream_assets_tests.lake.conftest import lake_in
@@ -77,8 +78,9 @@ def test_five_minutes_of_a_day_read_about_one_row_group(lake: Lake, monkeypatch:
     assert lake.read("events", WINDOWS[100]).num_rows == 0
 
 
-def test_every_file_is_opened_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(lake, "events", *((w, events(w)) for w in WINDOWS[:40]))
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are opened, as often as they are."""
     opened: list[str] = []
 
     class Counted(pq.ParquetFile):
@@ -88,8 +90,30 @@ def test_every_file_is_opened_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(pq, "ParquetFile", Counted)
     monkeypatch.setattr(pq, "read_schema", None)
+    return opened
+
+
+def test_every_file_is_opened_once(lake: Lake, opened: list[str]) -> None:
+    publish(lake, "events", *((w, events(w)) for w in WINDOWS[:40]))
     assert lake.read("events", DAY, ["amount"]).num_rows == 120
     assert len(opened) == len(set(opened)) == 40
+
+
+def test_reads_that_overlap_open_each_file_once_between_them(lake: Lake, opened: list[str]) -> None:
+    publish(lake, "dashboard", *((w, events(w, 2)) for w in WINDOWS[:40]))
+    files, kept = lake.files("dashboard", DAY), Kept()
+    for first in range(28):
+        span = TimeWindow(WINDOWS[first].start, WINDOWS[first + 12].end)
+        found = lake.read("dashboard", span, ["event_id", "amount"], keys=True, files=files, kept=kept)
+        assert len(opened) == len(set(opened)) == first + 13
+        assert found.equals(pa.concat_tables([_with_keys(w) for w in WINDOWS[first : first + 13]]))
+
+
+def _with_keys(window: TimeWindow) -> pa.Table:
+    table = events(window, 2).select(["event_id", "amount"])
+    for name, value in (("day", f"{window.start:%Y-%m-%d}"), ("window_start", f"{window.start:%Y%m%dT%H%MZ}")):
+        table = table.append_column(name, pa.array([value] * 2))
+    return table
 
 
 def test_types_that_do_not_fit_together_are_named(lake: Lake) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from stream_assets.core.digest import Digest
 from stream_assets.core.receipt import Receipt
@@ -12,9 +14,9 @@ from stream_assets.errors import LakeError
 from stream_assets.lake.ledger.database import Row, instant, records, span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Current:
-    """The present publication of a partition. `file` is relative to the lake's folder."""
+    """The present publication of a partition. `file` is relative to the lake's folder, `said` its receipt as JSON."""
 
     table: str
     span: TimeWindow
@@ -25,7 +27,22 @@ class Current:
     inputs_seq: int
     code: str
     committed_at: datetime
-    receipt: Receipt
+    said: str
+
+    @cached_property
+    def receipt(self) -> Receipt:
+        """What the partition says of itself.
+
+        Raises:
+            LakeError: terminal; it cannot be read.
+        """
+        return Receipt.from_json(self.said)
+
+    @property
+    def columns(self) -> str:
+        """Which columns of which types its file has, as its receipt says; empty where it does not."""
+        with records():
+            return str(json.loads(self.said).get("columns", ""))
 
 
 def current_of(row: Row) -> Current:
@@ -37,7 +54,7 @@ def current_of(row: Row) -> Current:
     with records():
         current = Current(
             row["tbl"], span(row["key_start"], row["key_end"]), row["revision"], Digest.parse(row["digest"]), row["rows"],
-            row["file"], row["inputs_seq"], row["code"], instant(row["committed_at"]), Receipt.from_json(row["receipt"]),
+            row["file"], row["inputs_seq"], row["code"], instant(row["committed_at"]), row["receipt"],
         )  # fmt: skip
         if current.file.startswith("/") or ".." in current.file.split("/"):
             raise LakeError(
