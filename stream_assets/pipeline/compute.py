@@ -92,6 +92,7 @@ class Compute:
         Raises:
             ConsumerError: terminal; the function raised, or returned what it must not.
             LakeError: terminal; an input cannot be read, or lacks a column.
+            Conflict: transient; some of an input has been removed meanwhile.
         """
         read = self._read(partition)
         wanted = self._wanted(partition, covered)
@@ -107,6 +108,7 @@ class Compute:
                 f"{self.where(partition)}: its inputs cannot be given as {forms} ({type(error).__name__}: {error}): name the "
                 "columns that it needs with reads=, or take them as pa.Table"
             ) from error
+        inputs.refuse_removed()
         return self._computed(self._call(partition, arguments), partition, inputs, wanted)
 
     def nothing(self, partition: TimeWindow, inputs: Inputs, covered: Intervals) -> Computed:

@@ -54,9 +54,24 @@ class Inputs:
         self.seq = site.ledger.seq()
         self.readable = {name: self._delivered(name) for name in consumer.inputs}
         self.files = {name: site.lake.files(name, hull) for name in consumer.inputs}
+        self._looked_at = -1
+        self.refuse_removed()
+
+    def refuse_removed(self) -> None:
+        """Refuse what has been read where less of it may have been there than `readable` says; cheap where nothing happened.
+
+        Who removes waits for readers, but not for one that is held up for longer than its lease lasts. The files that
+        went are not missed by whoever reads: they look as if they had never been there.
+
+        Raises:
+            Conflict: transient; something has been removed since.
+        """
+        if (seq := self._site.ledger.seq()) == self._looked_at:
+            return
         for name, there in self.readable.items():
-            if went := (there - self._delivered(name)).clip(hull):
+            if went := (there - self._delivered(name)).clip(self._hull):
                 raise Conflict(f"{name} {went} was removed while it was about to be read: the work is planned again")
+        self._looked_at = seq
 
     def _delivered(self, name: str) -> Intervals:
         declared, ledger = self._site.declarations, self._site.ledger
