@@ -68,20 +68,28 @@ class Pipeline(Ranges):
                 return planned, []  # as most looks find: it has kept nobody from writing
         with self.lake.ledger.transaction():
             planned = _heard(self.plan(stopped), silent)
-            requests = [(work, self.lake.ledger.work.request(work, now)) for work in planned.of(automation)]
+            due = planned.of(automation)
+            runs = [work for work in due if not work.removes]
+            requests = [(work, self.lake.ledger.work.request(work, now)) for work in runs or due]
             if is_batch:
                 self.lake.ledger.work.tick(automation, now)
-        # What is not kept goes within the tick: nothing is made, so there is no partition that a run could tell of.
-        runs = [(work, lease) for work, lease in requests if not work.removes]
+        if runs:
+            return planned, requests
+        self._let_go(requests)
+        return planned, []
+
+    def _let_go(self, requests: list[tuple[Work, Lease]]) -> None:
+        """Remove within the tick what is not kept: nothing is made, so there is no partition that a run could tell of.
+
+        Only where the tick asks for no run: whoever kills it meanwhile leaves none behind that is in flight and nobody's.
+        """
         try:
             for work, lease in requests:
-                if work.removes:
-                    self.run_work(work, lease.id)
+                self.run_work(work, lease.id)
         except BaseException as error:
-            for _, lease in runs:
+            for _, lease in requests:
                 self.lake.ledger.work.drop(lease.id, str(error) or type(error).__name__, self.clock.now())
             raise
-        return planned, runs
 
     def _tidy(self) -> None:
         """Sweep staging, where ten minutes ago nobody did."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from stream_assets.core.planning import HEAL
+from stream_assets.pipeline import pipeline
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.kept import (
     SECOND,
@@ -157,3 +160,41 @@ def test_work_that_removes_is_told_as_work(world):
     assert claim.span == w.pipeline.range("events_daily", "2026-03-10")
     removed = w.pipeline.lake.ledger.history.published(w.now.date())
     assert [(p.table, p.removed) for p in removed] == [("events", 288)]
+
+
+def test_a_tick_that_dies_while_it_removes_has_asked_for_no_run_that_nobody_does(world, monkeypatch):
+    w = sealed_day(world, end=None)
+    w.at("2026-03-18 00:20")
+    ledger, removes, beside = w.pipeline.lake.ledger, pipeline.remove_planned, []
+
+    def watched(site, work, request):
+        beside.extend(flying.tables for flying in ledger.work.in_flight(w.now))
+        return removes(site, work, request)
+
+    monkeypatch.setattr(pipeline, "remove_planned", watched)
+    assert "; removes next 2026-03-10T00:00+0000 to 2026-03-10T23:55+0000 of events (" in w.says(HEAL)
+    _, requests = w.pipeline.request(HEAL)
+    assert [work.removes for work, _ in requests] == [None]
+    assert beside == []
+    for work, lease in requests:
+        w.pipeline.run_work(work, lease.id)
+    while w.tick(HEAL):
+        pass
+    assert beside == [("events",)]
+    assert files(w, "events", "2026-03-10") == []
+
+
+def test_what_a_removal_that_breaks_off_leaves_is_free_at_once(world, monkeypatch):
+    w = sealed_day(world)
+    w.at("2026-03-18 00:10")
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "remove_planned", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        w.tick(HEAL)
+    monkeypatch.undo()
+    assert w.pipeline.lake.ledger.work.in_flight(w.now) == ()
+    w.tick(HEAL)
+    assert files(w, "events", "2026-03-10") == []

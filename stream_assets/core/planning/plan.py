@@ -268,8 +268,9 @@ class _Planner:
     def _say(self, name: str, works: tuple[Work, ...]) -> str:
         mine = [work for work in works if work.automation == name]
         if mine:
+            removes = "removes" if all(work.removes for work in mine) else "removes next"
             return "; ".join(
-                f"{'removes' if work.removes else 'asks for'} {self._range(work)} of {', '.join(work.tables)} ({work.reason})"
+                f"{removes if work.removes else 'asks for'} {self._range(work)} of {', '.join(work.tables)} ({work.reason})"
                 for work in mine
             )
         if name in self.state.stopped:
