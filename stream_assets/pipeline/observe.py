@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stream_assets.core.declaration import Consumer, Declarations, StreamSpec, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import RECORDS, Failure, LedgerState, TableState, horizons, removal_of
+from stream_assets.core.planning import RECORDS, Failure, LedgerState, Rule, TableState, horizons, removal_of
 from stream_assets.core.planning.due import reach
 from stream_assets.core.window import GRAINS, Grain, TimeWindow, floor_to_grid
 from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
@@ -60,6 +60,8 @@ def observe(site: Site, only: Table | None = None) -> dict[str, str]:
         except (SourceUnavailable, SourceBusy, SourceError) as error:
             silent[stream.name] = str(error)
     _look_at_inputs(site, consumers)
+    if only is None:
+        give_up(site)
     return silent
 
 
@@ -234,6 +236,25 @@ def _reopen_older(site: Site, consumer: Consumer, hit: TimeWindow, seq: int, rea
     for current in site.ledger.current(consumer.name, hit):
         if current.inputs_seq < seq:
             site.ledger.reopen(consumer.name, Intervals.of(current.span.clip(hit)), reason, now, now)
+
+
+def give_up(site: Site) -> None:
+    """Forget what was to be made again of consumers' partitions that cannot be: of what they are made from, some was removed."""
+    ledger = site.ledger
+    if not ledger.gone.borders()["kept_from"]:
+        return
+    waiting = ledger.reopened().keys() | ledger.work.failures().keys()
+    tables = [t for t in site.declarations.tables.values() if t.consumer and t.name in waiting]
+    if not tables:
+        return
+    # What is about to go is there still, and may yet be kept for longer.
+    state = replace(ledger_state(site), newest={})
+    rule = Rule(site.declarations, state, site.lake.calendar, site.clock.now())
+    for table in tables:
+        known, first = state.table(table.name), rule.first(table)
+        if any(item.span.start < first for item in (*known.reopened, *known.failures)):
+            with ledger.transaction():
+                ledger.settle(table.name, TimeWindow(site.lake.start, first), ledger.mark())
 
 
 def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerState:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stream_assets.core.declaration import StreamSpec
-from stream_assets.core.planning import RECORDS, Rule, Work, removal_of
+from stream_assets.core.planning import RECORDS, Work, removal_of
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import LakeError, StreamAssetsError
 from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.remove import clear, remove
 from stream_assets.pipeline.content import delivered
-from stream_assets.pipeline.observe import ledger_state
+from stream_assets.pipeline.observe import give_up
 from stream_assets.pipeline.outcome import Outcome, Report
 from stream_assets.pipeline.site import Site, holding
 
@@ -104,18 +104,11 @@ class _Removal:
         def together() -> Iterable[Path]:
             self._ledger.settle(stream.daily, self._span, self._ledger.mark())
             self._ledger.gone.advance("kept_from", stream.name, self._span.end)
-            self._give_up()
+            give_up(self._site)
             beside = self._layout.beside(stream.name)
             return [path for path, day in beside if day.overlaps(self._span)]
 
         return self._remove([*(("day", c) for c in days), *(("5 min", c) for c in windows)], together)
-
-    def _give_up(self) -> None:
-        """Forget what was to be made again of consumers' partitions that cannot be made any more."""
-        rule = Rule(self._site.declarations, ledger_state(self._site), self._lake.calendar, self._site.clock.now())
-        for table in (t for t in self._site.declarations.tables.values() if t.consumer):
-            before = TimeWindow(self._lake.start, max(self._lake.start, rule.first(table)))
-            self._ledger.settle(table.name, before, self._ledger.mark())
 
     def _rejected(self, stream: StreamSpec) -> list[TimeWindow]:
         def together() -> Iterable[Path]:

@@ -21,10 +21,13 @@ from stream_assets.lake.rebuild import rebuild
 from stream_assets.lake.store import Lake
 from stream_assets.pipeline.compute import Compute
 from stream_assets.pipeline.inputs import Inputs
+from stream_assets.pipeline.verify import verify
+from stream_assets.pipeline.verify.consumers import LEFT, UNREADABLE
 from stream_assets.sources.files import FileEvents
 from stream_assets_tests.scenarios.buyers import dashboard, ledger_book, report
 from stream_assets_tests.scenarios.kept import (
     SECOND,
+    everything,
     hourly,
     month,
     no_difference,
@@ -84,6 +87,20 @@ def test_a_partition_that_looks_back_at_days_that_went_is_left_as_it_is(world):
     after = w.revisions("week")
     # That of the 9th read the 6th, which went: made again it would lack what it had.
     assert (w.receipts("week")["2026-03-09"], after["2026-03-10"], after["2026-03-11"]) == (before, 2, 2)
+    assert w.pipeline.lake.ledger.reopened() == {}
+    assert verify(w.pipeline.site, ["week"], everything(w)).reasons == {UNREADABLE: 2}
+
+
+def test_a_partition_that_looks_back_at_days_about_to_go_is_said_to_be_left_as_it_is(world):
+    w = month(world, week)
+    w.at("2026-03-12 00:06")
+    ledger, span = w.pipeline.lake.ledger, w.pipeline.range("week", "2026-03-08")
+    with w.pipeline.running("week", span):
+        w.run()
+        ledger.reopen("week", Intervals.of(span), "the test says so", w.now, w.now)
+        assert verify(w.pipeline.site, ["week"], everything(w)).reasons == {LEFT: 1}
+    w.run()
+    assert w.pipeline.lake.ledger.reopened() == {}
 
 
 def test_late_events_of_days_that_went_are_no_news(world):

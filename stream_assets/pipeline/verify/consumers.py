@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from stream_assets.core.declaration import Consumer, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import LedgerState
+from stream_assets.core.planning import LedgerState, Rule
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import ConsumerError, LakeError, TerminalError, TransientError
 from stream_assets.lake.ledger import Current
@@ -20,6 +20,7 @@ from stream_assets.pipeline.verify.difference import Difference, Findings, Mend
 from stream_assets.pipeline.verify.values import compare_rows
 
 REOPENED = "reopened, and made again by themselves"
+LEFT = "reopened, and left as they are, since what they were made from is not kept"
 OTHER_CODE = "made by other code"
 FAILED = "failed when they were to be made again"
 ACCEPTED = "without data, as somebody has accepted"
@@ -98,7 +99,10 @@ class Consumers:
             return FAILED
         if current.code != self._consumer.code:
             return OTHER_CODE
-        return REOPENED if any(r.span.overlaps(current.span) for r in known.reopened) else ""
+        if not any(r.span.overlaps(current.span) for r in known.reopened):
+            return ""
+        rule = Rule(self._site.declarations, state, self._site.lake.calendar, self._site.clock.now())
+        return LEFT if current.span.start < rule.first(self._table) else REOPENED
 
     def _why_not_any_more(self, current: Current) -> str:
         observe(self._site)
