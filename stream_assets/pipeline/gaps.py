@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from stream_assets.core.declaration import StreamSpec, Table
 from stream_assets.core.intervals import Intervals
+from stream_assets.core.planning import Rule
 from stream_assets.core.window import GRID, TimeWindow, floor_to_grid
 from stream_assets.errors import (
     ConsumerError,
@@ -96,12 +97,13 @@ def reopen(pipeline: Pipeline, table: str, span: TimeWindow, reason: str, by: st
     What was paused there after failures goes on. What comes out equal changes nothing.
 
     Raises:
-        UsageError: terminal; a name or reason that cannot be kept.
+        UsageError: terminal; a name or reason that cannot be kept, or a range that cannot be made again.
     """
     said = f"reopened by {_text(by, 'name', MOST_NAME)}: " if by else "reopened: "
     said += _text(reason, "reason", MOST_REASON)
     target, ledger, now = pipeline.table(table), pipeline.lake.ledger, pipeline.clock.now()
     pipeline.lake.refuse_copy()
+    pipeline.refuse_gone(target, span.start, Rule(pipeline.declarations, pipeline.state(), pipeline.calendar, now))
     names = [target.stream.name, target.stream.daily] if target.stream else [table]
     with ledger.transaction():
         there = Intervals.union_of(s for name in names for s in ledger.coverage(name)).clip(span)

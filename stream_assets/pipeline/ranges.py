@@ -61,17 +61,25 @@ class Ranges:
             return  # The planner goes by the watermark, which a clock that is set back does not take along.
         self._refuse_outside(target, span)
         rule = Rule(self.declarations, state, self.calendar, self.clock.now())
-        if span.start < (first := rule.first(target)):
-            raise UsageError(
-                f"{target.name} {self._key(target, span.start)}: the events of then are not kept any more (or are about to go): "
-                f"what can be made begins with {self._key(target, first)}"
-            )
+        self.refuse_gone(target, span.start, rule)
         horizon = rule.horizon(target)
         if target.is_days_of_stream and span.end > horizon.open_from:
             assert target.stream is not None
             raise UsageError(
                 f"{target.name}: the open day is never sealed; materialize `{target.stream.name}` for it. "
                 f"Days before {self.calendar.day_of(horizon.open_from)} are closed"
+            )
+
+    def refuse_gone(self, target: Table, start: datetime, rule: Rule) -> None:
+        """Refuse a partition of which some of what it is made from is not kept.
+
+        Raises:
+            UsageError: terminal; it is one.
+        """
+        if start < (first := rule.first(target)):
+            raise UsageError(
+                f"{target.name} {self._key(target, start)}: the events of then are not kept any more (or are about to go): "
+                f"what can be made begins with {self._key(target, first)}"
             )
 
     def _unsettled(self, target: Table, span: TimeWindow, state: LedgerState, heard: dict[str, str]) -> list[Outcome]:

@@ -20,6 +20,7 @@ from stream_assets.lake.custody import backup, restore
 from stream_assets.lake.rebuild import rebuild
 from stream_assets.lake.store import Lake
 from stream_assets.pipeline.compute import Compute
+from stream_assets.pipeline.gaps import reopen
 from stream_assets.pipeline.inputs import Inputs
 from stream_assets.pipeline.verify import verify
 from stream_assets.pipeline.verify.consumers import LEFT, UNREADABLE
@@ -210,6 +211,32 @@ def test_what_goes_under_a_run_that_is_held_up_for_longer_than_its_lease_is_no_s
     assert "2026-03-05" not in w.revisions("events_daily")
     assert "needs events, which is not sealed in [2026-03-05T00:00Z, 2026-03-06T00:00Z)" in (outcome.error or "")
     assert w.table("week") == before
+
+
+def test_what_goes_while_it_is_verified_is_no_difference(world):
+    w = month(world, week)
+    w.at("2026-03-12 00:06")
+    other, span = w.project.open((), w.clock), w.pipeline.range("week", "2026-03-08")
+    argument = Inputs.argument
+
+    def goes(inputs, *asked):
+        list(other.run())
+        return argument(inputs, *asked)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Inputs, "argument", goes)
+        found = verify(w.pipeline.site, ["week"], span)
+    assert "2026-03-05" not in w.revisions("events_daily")
+    assert (found.differences, found.reasons) == ([], {UNREADABLE: 1})
+
+
+def test_what_cannot_be_made_again_is_not_promised_to_be(world):
+    w = month(world, week)
+    w.at("2026-03-12 00:06").run()
+    for table, day, first in [("week", "2026-03-09", "2026-03-10"), ("events_daily", "2026-03-06", "2026-03-07")]:
+        with pytest.raises(UsageError, match=f"not kept any more .* begins with {first}"):
+            reopen(w.pipeline, table, w.pipeline.range(table, day), "a wrong price")
+    assert reopen(w.pipeline, "week", w.pipeline.range("week", "2026-03-10"), "a wrong price")
 
 
 def test_windows_that_are_read_together_are_no_smaller_where_their_day_goes_first(world):

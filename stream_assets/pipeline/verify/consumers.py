@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import duckdb
 import pyarrow as pa
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from stream_assets.core.declaration import Consumer, Table
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import LedgerState, Rule
 from stream_assets.core.window import TimeWindow
-from stream_assets.errors import ConsumerError, LakeError, TerminalError, TransientError
+from stream_assets.errors import Conflict, ConsumerError, LakeError, TerminalError, TransientError
 from stream_assets.lake.ledger import Current
 from stream_assets.pipeline.compute import Compute
 from stream_assets.pipeline.inputs import Inputs
@@ -26,6 +27,9 @@ FAILED = "failed when they were to be made again"
 ACCEPTED = "without data, as somebody has accepted"
 BEFORE = "of before the first window that is made again"
 UNREADABLE = "without all of their inputs"
+
+_LOOKS_AGAIN = Retrying(retry=retry_if_exception_type(Conflict), stop=stop_after_attempt(3), reraise=True)
+"""What is removed while it is read is not there any more, and no difference."""
 
 
 class Consumers:
@@ -55,7 +59,7 @@ class Consumers:
     def _together(self, partitions: Sequence[Current]) -> None:
         """Compare neighbours; where inputs cannot be read, halves, until the one that reads the bad one stands alone."""
         try:
-            self._counts.differences += self._differences(partitions)
+            self._counts.differences += _LOOKS_AGAIN(self._differences, partitions)
         except (TerminalError, OSError, pa.ArrowInvalid) as error:
             if len(partitions) == 1:
                 self._note_unread(partitions, error)
