@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import Rule
+from stream_assets.core.planning import RECORDS, Rule
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import UsageError
 
@@ -23,6 +23,11 @@ _DAY = timedelta(days=1)
 def tables(pipeline: Pipeline) -> list[Table]:
     """Return the declared tables of 5-minute grain."""
     return [table for table in pipeline.declarations.tables.values() if table.grain == "5 min"]
+
+
+def names(pipeline: Pipeline) -> list[str]:
+    """Return the names of all tables of 5-minute grain that the lake has met, whoever declares them."""
+    return sorted(name for name, grain in pipeline.lake.ledger.tables().items() if grain == "5 min")
 
 
 def keys(pipeline: Pipeline) -> int:
@@ -86,11 +91,13 @@ def refuse(pipeline: Pipeline, to: datetime) -> None:
         )
     gone = TimeWindow(first, to)
     _refuse_unsealed(pipeline, gone)
+    grains = pipeline.lake.ledger.tables()
     for work in pipeline.lake.ledger.work.in_flight(pipeline.clock.now()):
-        names = [t.name for t in tables(pipeline) if t.name in work.tables]
-        if names and work.span.overlaps(gone):
+        # What others have begun and the lake has not met yet may be of any grain.
+        filled = [name for name in work.tables if name != RECORDS and grains.get(name) != "day"]
+        if filled and work.span.overlaps(gone):
             raise UsageError(
-                f"{', '.join(names)} {work.span} is being filled, and windows of it would go: wait until it is done "
+                f"{', '.join(filled)} {work.span} is being filled, and windows of it would go: wait until it is done "
                 "(`stream-assets status`), and try again"
             )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from stream_assets.lake.ledger import Ledger
 from stream_assets.testing import SettableClock
 from stream_assets_tests.cli.conftest import Shell, new_shell
 
@@ -132,6 +133,7 @@ def test_the_instance_is_asked_by_the_face_that_knows_dagster(old: Shell, monkey
         return subprocess.CompletedProcess(command, code, out)
 
     monkeypatch.setattr(subprocess, "run", run)
+    Ledger(old.lake / "_ledger.sqlite").register("theirs", "5 min", None)
     home = old.folder / "home"
     home.mkdir()
     call = ("horizon", "--advance", "--to", "2026-03-09")
@@ -155,6 +157,7 @@ def test_the_instance_is_asked_by_the_face_that_knows_dagster(old: Shell, monkey
                 "UTC",
                 "2026-03-09T00:00:00+00:00",
                 "events",
+                "theirs",
             ]
         ]
         * 3

@@ -14,7 +14,7 @@ import pytest
 
 from stream_assets import consumer
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import HEAL, Work
+from stream_assets.core.planning import HEAL, RECORDS, Work
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import LakeError, UsageError
 from stream_assets.lake import founding
@@ -260,6 +260,20 @@ def test_work_in_flight_on_what_would_go_is_waited_for_and_other_work_is_not(liv
     ledger.work.request(Work(HEAL, "day", day, ("events_daily", "report"), True, "the test says so"), w.now)
     asked = ledger.work.request(Work(HEAL, "5 min", old, ("dashboard",), True, "the test says so"), w.now)
     assert "dashboard [2026-03-08T00:00Z, 2026-03-08T00:10Z) is being filled" in refused(w, w.instant(FIRST))
+    ledger.work.drop(asked.id, "stopped", w.now)
+    advanced(w)
+
+
+@pytest.mark.parametrize("table", ["dashboard", "unmet"])
+def test_work_in_flight_of_what_others_declare_is_waited_for_where_windows_of_it_would_go(lived, table):
+    w = lived.define(report)
+    ledger = w.pipeline.lake.ledger
+    ledger.register("finance", "day", None)
+    old = TimeWindow(w.instant(OLD), w.instant("2026-03-08 00:10"))
+    for days in ("finance", RECORDS):
+        ledger.work.request(Work(HEAL, "day", old, (days,), True, "the test says so"), w.now)
+    asked = ledger.work.request(Work("theirs", "5 min", old, (table,), True, "the test says so"), w.now)
+    assert f"{table} [2026-03-08T00:00Z, 2026-03-08T00:10Z) is being filled" in refused(w, w.instant(FIRST))
     ledger.work.drop(asked.id, "stopped", w.now)
     advanced(w)
 

@@ -82,11 +82,10 @@ def _instance(given: Path | None) -> Path:
 def _refuse_targeted(pipeline: Pipeline, instance: Path, to: datetime) -> None:
     """Ask in a process of its own, since this package's command line never loads Dagster."""
     from stream_assets.errors import LakeError, UsageError
-    from stream_assets.pipeline.horizon import tables
+    from stream_assets.pipeline.horizon import names
 
-    names = [table.name for table in tables(pipeline)]
     asked = [sys.executable, "-m", "stream_assets.defs.targets", str(instance), pipeline.calendar.zone, to.isoformat()]
-    answer = subprocess.run([*asked, *names], check=False, stdout=subprocess.PIPE, text=True)
+    answer = subprocess.run([*asked, *names(pipeline)], check=False, stdout=subprocess.PIPE, text=True)
     if answer.returncode:
         raise LakeError(
             f"the Dagster instance in {instance} could not be asked, and nothing was changed: mend what is said above, or say "
