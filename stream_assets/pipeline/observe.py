@@ -54,9 +54,10 @@ def observe(site: Site, only: Table | None = None) -> dict[str, str]:
         names = (only.stream.name,) if only.stream else site.declarations.streams_of(only.name)
         streams = tuple(site.declarations.stream(name) for name in names)
         consumers = (only.consumer,) if only.consumer else ()
+    known = site.ledger.sources.watermarks()
     for stream in streams:
         try:
-            _look_at(site, stream, is_before_a_read=only is not None)
+            _look_at(site, stream, known.get(stream.name), is_before_a_read=only is not None)
         except (SourceUnavailable, SourceBusy, SourceError) as error:
             silent[stream.name] = str(error)
     _look_at_inputs(site, consumers)
@@ -65,7 +66,7 @@ def observe(site: Site, only: Table | None = None) -> dict[str, str]:
     return silent
 
 
-def _look_at(site: Site, stream: StreamSpec, *, is_before_a_read: bool) -> None:
+def _look_at(site: Site, stream: StreamSpec, known: datetime | None, *, is_before_a_read: bool) -> None:
     source = site.sources[stream.name]
     cursor = own_cursor(site, stream)
     now = site.clock.now()
@@ -74,7 +75,8 @@ def _look_at(site: Site, stream: StreamSpec, *, is_before_a_read: bool) -> None:
         watermark = source.watermark(now)
     names_some = arrivals is not None and (cursor is None or arrivals.windows or arrivals.mended)
     # Of a look from which nothing follows nothing is written: what comes next is asked for from the cursor before it.
-    is_idle = not (names_some or is_before_a_read or _passes_a_window(site, stream, watermark))
+    passes_a_window = known is None or floor_to_grid(known) < floor_to_grid(watermark)
+    is_idle = not (names_some or is_before_a_read or passes_a_window)
     if not is_idle:
         with site.ledger.transaction():
             site.ledger.sources.advance(stream.name, watermark, now)
@@ -93,12 +95,6 @@ def _take(site: Site, stream: StreamSpec, arrivals: Arrivals, reason: str) -> No
         site.ledger.work.clear_failures(stream.daily, span)
     identity = identity_of(site.sources[stream.name])
     site.ledger.sources.move_cursor(stream.name, json.dumps([identity, arrivals.cursor]))
-
-
-def _passes_a_window(site: Site, stream: StreamSpec, watermark: datetime) -> bool:
-    """Whether windows have settled since the look that was recorded last."""
-    known = site.ledger.sources.watermarks().get(stream.name)
-    return known is None or floor_to_grid(known) < floor_to_grid(watermark)
 
 
 def _look_again(site: Site, stream: StreamSpec) -> None:
@@ -259,6 +255,11 @@ def give_up(site: Site) -> None:
 
 def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerState:
     """Return what the planner reads, at one moment."""
+    with site.ledger.database.moment():
+        return _state(site, stopped)
+
+
+def _state(site: Site, stopped: frozenset[str]) -> LedgerState:
     now = site.clock.now()
     ledger, lake = site.ledger, site.lake
     coverage = ledger.coverage_of(site.declarations.tables)

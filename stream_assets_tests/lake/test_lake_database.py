@@ -39,6 +39,36 @@ def test_an_instant_without_a_zone_is_refused() -> None:
         text(NOW.replace(tzinfo=None))
 
 
+def elsewhere(change: Callable[[], None]) -> None:
+    """Let another connection do it."""
+    other = threading.Thread(target=change)
+    other.start()
+    other.join()
+
+
+def test_what_is_read_at_one_moment_does_not_see_what_others_change_meanwhile(lake: Lake) -> None:
+    sources, read = lake.ledger.sources, lake.ledger.database.moment
+    sources.move_cursor("events", "1")
+    with read():
+        seen = [sources.cursor("events")]
+        elsewhere(lambda: sources.move_cursor("events", "2"))
+        seen.append(sources.cursor("events"))
+    assert seen == ["1", "1"]
+    assert sources.cursor("events") == "2"
+
+
+def test_a_moment_inside_a_change_sees_the_change_and_leaves_it_open(lake: Lake) -> None:
+    sources, database = lake.ledger.sources, lake.ledger.database
+    with database.transaction():
+        sources.move_cursor("events", "1")
+        with database.moment():
+            assert sources.cursor("events") == "1"
+        assert database.is_changing
+    with pytest.raises(ZeroDivisionError), database.moment():
+        _ = sources.cursor("events"), 1 // 0
+    assert not database.is_changing
+
+
 def test_threads_have_connections_of_their_own_and_leave_none_behind(lake: Lake) -> None:
     gc.collect()
     before = len(database._open)

@@ -1,11 +1,13 @@
 """What happens between the reading of inputs and the commit of what was made of them is never forgotten."""
 
+import threading
 from datetime import timedelta
 
 import pyarrow as pa
 import pytest
 
 from stream_assets import consumer
+from stream_assets.lake.ledger.work import WorkRecords
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.world import at_freshness
 
@@ -186,3 +188,21 @@ def test_an_input_that_comes_between_two_parts_of_a_long_fill(world):
     w.run()
     window = w.pipeline.range("smooth", "2026-03-10T04:10")
     assert w.pipeline.lake.read("smooth", window).to_pydict() == {"events": [20]}
+
+
+def test_the_planner_is_told_of_one_moment_whatever_others_do_while_it_asks(world):
+    w = world(dashboard, now="2026-03-10 00:12", start="2026-03-10")
+    before, failures, left = w.pipeline.state(), WorkRecords.failures, [w.run]
+
+    def slow(records):
+        while left:
+            other = threading.Thread(target=left.pop())
+            other.start()
+            other.join()
+        return failures(records)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkRecords, "failures", slow)
+        assert w.pipeline.state() == before
+    assert w.revisions("dashboard")
+    assert w.pipeline.state() != before

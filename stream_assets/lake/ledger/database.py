@@ -178,6 +178,25 @@ class Database:
         for step in steps:
             step()
 
+    @contextmanager
+    def moment(self) -> Generator[None]:
+        """Everything read inside is of one moment, whatever others change meanwhile. Nothing may be changed inside.
+
+        Raises:
+            LakeUnavailable: transient; the ledger cannot be used now.
+        """
+        connection = self._connection
+        if connection.in_transaction:
+            yield
+            return
+        with self._errors():
+            connection.execute("begin")
+        try:
+            yield
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
+
     def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         """Return all rows of a query."""
         with self._errors():
