@@ -271,7 +271,7 @@ def _state(site: Site, stopped: frozenset[str]) -> LedgerState:
     borders = ledger.gone.borders()
     tables = {
         name: TableState(coverage.get(name, Intervals()), reopened.get(name, ()), failures.get(name, ()))
-        for name in (*site.declarations.tables, *map(removal_of, site.declarations.tables))
+        for name in (*site.declarations.tables, *map(removal_of, (*site.declarations.tables, RECORDS)))
     }
     state = LedgerState(
         start=lake.start,

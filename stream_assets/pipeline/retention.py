@@ -17,6 +17,9 @@ from stream_assets.pipeline.observe import give_up
 from stream_assets.pipeline.outcome import Outcome, Report
 from stream_assets.pipeline.site import Site, holding
 
+_LEAVING = removal_of("_staging")
+"""Under which it stands that something cannot leave its place: apart from what is planned, which that does not stop."""
+
 
 def remove_planned(site: Site, work: Work, request: int) -> Report:
     """Remove what `work` names, under its lease.
@@ -47,11 +50,9 @@ def clear_leaving(site: Site) -> None:
             site.lake.mark_changes()
             clear(site.lake.layout, site.ledger)
     except StreamAssetsError as error:
-        records.fail(
-            removal_of(RECORDS), whole, f"what is not kept cannot leave the lake: {error}", now, transient=True
-        )
+        records.fail(_LEAVING, whole, f"what is not kept cannot leave the lake: {error}", now, transient=True)
     else:
-        records.clear_failures(removal_of(RECORDS), whole)
+        records.clear_failures(_LEAVING, whole)
 
 
 class _Removal:
@@ -113,7 +114,7 @@ class _Removal:
     def _rejected(self, stream: StreamSpec) -> list[TimeWindow]:
         def together() -> Iterable[Path]:
             self._ledger.gone.advance("rejected_from", stream.name, self._span.end)
-            return [p for p, day in self._layout.rejected_days(stream.name) if day.end <= self._span.end]
+            return [path for path, day in self._layout.rejected_days(stream.name) if day.overlaps(self._span)]
 
         self._remove([], together)
         return [self._span]

@@ -17,6 +17,7 @@ from stream_assets.core.retention import Retention
 from stream_assets.errors import Conflict, DeclarationError, UsageError
 from stream_assets.lake import remove
 from stream_assets.lake.custody import backup, restore
+from stream_assets.lake.layout import Layout
 from stream_assets.lake.rebuild import rebuild
 from stream_assets.lake.store import Lake
 from stream_assets.pipeline.compute import Compute
@@ -300,13 +301,13 @@ def test_what_cannot_leave_the_lake_is_said_and_stops_nothing_else(world, monkey
     assert (w.folder / "events_daily" / "day=2026-03-05").exists()
     assert not (w.folder / "events_daily" / "day=2026-03-06").exists()
     assert list(w.revisions("report"))[-1] == "2026-03-11"
-    (said,) = w.failures("__ledger")
+    (said,) = w.failures("__staging")
     assert "day=2026-03-05" in said
     no_difference(w)
     monkeypatch.undo()
     w.clock.advance(timedelta(minutes=20))
     w.run()
-    assert w.failures("__ledger") == []
+    assert w.failures("__staging") == []
     assert not (w.folder / "events_daily" / "day=2026-03-05").exists()
 
 
@@ -336,12 +337,12 @@ def test_a_marker_that_a_crash_kept_behind_is_brought_up_to_date(world, monkeypa
     w.at("2026-03-11 00:06")
     monkeypatch.setattr(Lake, "mark", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     w.run()
-    assert "full" in w.failures("__ledger")[0]
+    assert "full" in w.failures("__staging")[0]
     monkeypatch.undo()
     w.clock.advance(timedelta(minutes=20))
     w.run()
     assert json.loads(w.pipeline.lake.layout.marker.read_text()) == w.pipeline.lake.ledger.meta()
-    assert w.failures("__ledger") == []
+    assert w.failures("__staging") == []
 
 
 def test_days_stay_while_a_run_reads_them(world):
@@ -404,3 +405,31 @@ def test_rejected_rows_stay_while_a_run_may_write_some(world, tmp_path):
         assert rejected_days(w) == ["05", "06", "07", "08", "09"]
     w.run()
     assert rejected_days(w) == ["07", "08", "09"]
+
+
+def test_a_failure_to_remove_rejected_rows_waits_like_any_other(world, tmp_path, monkeypatch):
+    w = keeping(rejecting(world, tmp_path), keep_rejected="3 days")
+    monkeypatch.setattr(Layout, "rejected_days", unreadable)
+    assert [work.removes for work in w.run()] == ["rejected"]
+    assert "Input/output error" in w.failures("_events_daily")[0]
+    assert w.plan().works == ()
+    assert "removal of events_daily" in w.says(HEAL)
+    monkeypatch.undo()
+    w.clock.advance(timedelta(minutes=20))
+    assert [work.removes for work in w.run()] == ["rejected"]
+    assert (rejected_days(w), w.failures("_events_daily")) == (["07", "08", "09"], [])
+
+
+def unreadable(*_asked):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_rejected_rows_of_a_day_that_was_healed_later_go_with_the_next_ones_and_only_as_planned(world, tmp_path):
+    w = rejecting(world, tmp_path, keep_rejected="3 days")
+    (w.folder / "_rejected" / "events" / "day=2026-03-02").mkdir()  # as a run leaves it that heals this day
+    keeping(w, keep_rejected="2 days")
+    with w.pipeline.running("events_daily", w.pipeline.range("events_daily", "2026-03-02")):
+        w.run()
+        assert rejected_days(w) == ["02", "08", "09"]
+    keeping(w, keep_rejected="1 day").run()
+    assert rejected_days(w) == ["09"]

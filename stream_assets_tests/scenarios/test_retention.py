@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from stream_assets.core.planning import HEAL
+from stream_assets.errors import LakeUnavailable
+from stream_assets.lake.ledger.history import HistoryRecords
 from stream_assets.pipeline import pipeline
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.kept import (
@@ -198,3 +200,22 @@ def test_what_a_removal_that_breaks_off_leaves_is_free_at_once(world, monkeypatc
     assert w.pipeline.lake.ledger.work.in_flight(w.now) == ()
     w.tick(HEAL)
     assert files(w, "events", "2026-03-10") == []
+
+
+def test_a_failure_to_fold_records_waits_like_any_other(world, monkeypatch):
+    w = sealed_day(world)
+    w.at("2026-06-20 00:06").run()
+    w.clock.advance(timedelta(days=1))
+
+    def full(*_asked):
+        raise LakeUnavailable("the ledger cannot be used now (disk full)")
+
+    monkeypatch.setattr(HistoryRecords, "fold", full)
+    assert [work.removes for work in w.run()] == ["history"]
+    assert "disk full" in w.failures("__ledger")[0]
+    assert w.plan().works == ()
+    assert "removal of _ledger 2026-03-22 tried again at" in w.says(HEAL)
+    monkeypatch.undo()
+    w.clock.advance(timedelta(minutes=20))
+    assert [work.removes for work in w.run()] == ["history"]
+    assert w.failures("__ledger") == []

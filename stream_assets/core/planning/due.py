@@ -257,8 +257,7 @@ class Rule:
 
     def blocks(self, failure: Failure, table: Table, new: Intervals) -> bool:
         """Whether a failure lets its partition wait, in spite of `new` event time that is there to be made."""
-        # A failure of the future was met before the clock was set back, and so was its wait.
-        if failure.next_try_at is not None and not failure.at <= self.now < failure.next_try_at:
+        if not failure.waits(self.now):
             return False
         if failure.code != (table.consumer.code if table.consumer else ""):
             return False

@@ -13,7 +13,7 @@ from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning.due import Rule, delivered
 from stream_assets.core.planning.retention import removals
 from stream_assets.core.planning.state import LedgerState
-from stream_assets.core.planning.work import HEAL, Work, removal_of
+from stream_assets.core.planning.work import HEAL, RECORDS, Work, removal_of
 from stream_assets.core.window import GRAINS, GRID, Calendar, Grain, TimeWindow
 
 HANDOVER = timedelta(minutes=10)
@@ -275,11 +275,13 @@ class _Planner:
             )
         if name in self.state.stopped:
             return "stopped by a person"
+        declared = self.declarations.tables.values()
+        grains: dict[str, Grain] = {**{table.name: table.grain for table in declared}, RECORDS: "day"}
         blocked = [
-            f"{said} {self.calendar.key(f.span, table.grain)} "
+            f"{said} {self.calendar.key(f.span, grains[name])} "
             + ("paused" if f.is_paused else f"tried again at {f.next_try_at:%H:%M:%S}Z")
-            for table in self.declarations.tables.values()
-            for said, kept in ((table.name, table.name), (f"removal of {table.name}", removal_of(table.name)))
+            for name in grains
+            for said, kept in ((name, name), (f"removal of {name}", removal_of(name)))
             for f in self.state.table(kept).failures
         ]
         flying = self.state.in_flight

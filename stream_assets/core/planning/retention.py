@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stream_assets.core.declaration import StreamSpec
@@ -14,43 +15,96 @@ from stream_assets.core.retention import HISTORY
 from stream_assets.core.window import Grain, TimeWindow
 
 MOST_DAYS = 31
-"""Days of a stream that go in one piece of work, so that a tick can do it."""
+"""Most days that go in one piece of work, so that a tick can do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """What of one table is not kept any longer.
+
+    Attributes:
+        days: that hold something of it.
+        end: local midnight of the first day that is kept.
+        most: days that go in one piece of work; None: all that can.
+        border: up to where it is said to have gone; what goes must move it on, and leave nothing out.
+    """
+
+    removes: Removes
+    grain: Grain
+    table: str
+    days: Intervals
+    end: datetime
+    reason: str
+    most: int | None = MOST_DAYS
+    border: datetime | None = None
+
+    def work(self, span: TimeWindow, reason: str) -> Work:
+        return Work(HEAL, self.grain, span, (self.table,), is_catch_up=False, reason=reason, removes=self.removes)
 
 
 def removals(rule: Rule) -> list[Work]:
-    """Return what is to go now: of each stream at most one piece of a kind, the oldest."""
-    found = [work for stream in rule.declarations.streams for work in _of_stream(rule, stream)]
-    return found + list(_history(rule))
+    """Return what is to go now: of each stream at most one piece of a kind, the oldest that nothing stands in the way of."""
+    return [work for going in _all(rule) if (work := _next(rule, going))]
 
 
-def _of_stream(rule: Rule, stream: StreamSpec) -> Iterator[Work]:
-    keep, before = stream.keep, rule.calendar.day_around(rule.now - stream.keep.windows).start
-    if span := _oldest(rule, stream, stream.daily, _there(rule, stream), rule.kept_from(stream), MOST_DAYS):
-        yield _work("days", "day", stream.daily, span, "days", keep.events)
+def waiting(rule: Rule) -> list[Work]:
+    """Return what is to go and has to wait; its reason says for what."""
+    return [
+        going.work(part, f"{going.reason}; {why}")
+        for going in _all(rule)
+        for span, why in _waits(rule, going.table)
+        for part in going.days.clip(span)
+    ]
+
+
+def _next(rule: Rule, going: _Going) -> Work | None:
+    held = Intervals.union_of(span for span, _ in _waits(rule, going.table))
+    for free in going.days - held:
+        last = rule.calendar.day_of(free.start) + timedelta(days=going.most) if going.most else None
+        end = min(going.end, rule.calendar.midnight(last)) if last else going.end
+        span = (Intervals.of(TimeWindow(free.start, end)) - held).spans[0]
+        if going.border is None or span.start <= going.border < span.end:
+            return going.work(span, going.reason)
+    return None
+
+
+def _all(rule: Rule) -> Iterator[_Going]:
+    for stream in rule.declarations.streams:
+        yield from _of_stream(rule, stream)
+    yield from _history(rule)
+
+
+def _of_stream(rule: Rule, stream: StreamSpec) -> Iterator[_Going]:
+    keep, first = stream.keep, rule.kept_from(stream)
+    if days := _before(rule, _there(rule, stream), first):
+        yield _Going("days", "day", stream.daily, days, first, _kept("days", keep.events))
     copies = rule.state.table(stream.name).coverage & rule.state.table(stream.daily).coverage
-    if span := _oldest(rule, stream, stream.name, copies, before, 1):
-        yield _work("windows", "5 min", stream.name, span, "files of windows whose day is sealed", keep.windows)
-    known = max(rule.state.rejected_from.get(stream.name, rule.state.start), rule.kept_from(stream))
-    until = rule.kept_for(stream, keep.rejected)
-    if until and known < until:
-        free = (Intervals.of(TimeWindow(known, until)) - _busy(rule, stream)).spans
-        if free and free[0].start == known:
-            yield _work("rejected", "day", stream.daily, free[0], "rejected rows", keep.rejected)
+    end = rule.calendar.day_around(rule.now - keep.windows).start
+    if days := _before(rule, copies, end):
+        kept = _kept("files of windows whose day is sealed", keep.windows)
+        yield _Going("windows", "5 min", stream.name, days, end, kept, most=1)
+    known = max(rule.state.rejected_from.get(stream.name, rule.state.start), first)
+    end = rule.kept_for(stream, keep.rejected)
+    if end and known < end:
+        # From the first day on: one behind the border that has been healed since has rejected rows again.
+        days = Intervals.of(TimeWindow(first, end))
+        kept = _kept("rejected rows", keep.rejected)
+        yield _Going("rejected", "day", stream.daily, days, end, kept, most=None, border=known)
 
 
-def _history(rule: Rule) -> Iterator[Work]:
-    known, until = rule.state.history_from, rule.calendar.day_around(rule.now - HISTORY).start
-    if known is None or known == until:
+def _history(rule: Rule) -> Iterator[_Going]:
+    known, end = rule.state.history_from, rule.calendar.day_around(rule.now - HISTORY).start
+    if known is None:
         return
     # A border that is ahead of the clock was set before the clock was set back.
-    if known < until or known > rule.now:
-        span = TimeWindow(min(known, until - timedelta(days=1)), until)
-        yield _work("history", "day", RECORDS, span, "records of single publications", HISTORY)
+    first = known if known <= rule.now else end - timedelta(days=1)
+    if first < end:
+        kept = _kept("records of single publications", HISTORY)
+        yield _Going("history", "day", RECORDS, Intervals.of(TimeWindow(first, end)), end, kept, border=first)
 
 
-def _work(removes: Removes, grain: Grain, table: str, span: TimeWindow, what: str, kept: timedelta | None) -> Work:
-    reason = f"{what} are kept {words(kept)}" if kept else f"{what} before it have been removed"
-    return Work(HEAL, grain, span, (table,), is_catch_up=False, reason=reason, removes=removes)
+def _kept(what: str, kept: timedelta | None) -> str:
+    return f"{what} are kept {words(kept)}" if kept else f"{what} before it have been removed"
 
 
 def _there(rule: Rule, stream: StreamSpec) -> Intervals:
@@ -60,41 +114,39 @@ def _there(rule: Rule, stream: StreamSpec) -> Intervals:
     return tables[0].coverage | tables[1].coverage | Intervals.union_of(noted)
 
 
-def _oldest(
-    rule: Rule, stream: StreamSpec, table: str, there: Intervals, before: datetime, most: int
-) -> TimeWindow | None:
-    """Return the oldest days before `before` that have something in `there`, and that nobody works on or reads."""
-    if there.hull is None or there.hull.start >= before:
-        return None
-    going = there.clip(TimeWindow(there.hull.start, before))
-    busy = _busy(rule, stream) | _failed(rule, table)
-    for span in going - busy:
-        start = rule.calendar.day_around(span.start).start
-        last = rule.calendar.midnight(rule.calendar.day_of(start) + timedelta(days=most))
-        return (Intervals.of(TimeWindow(start, min(before, last))) - busy).spans[0]
-    return None
+def _before(rule: Rule, there: Intervals, end: datetime) -> Intervals:
+    """Return the days before `end` that have something in `there`."""
+    if there.hull is None or there.hull.start >= end:
+        return Intervals()
+    return _days(rule, there.clip(TimeWindow(there.hull.start, end)))
 
 
-def _busy(rule: Rule, stream: StreamSpec) -> Intervals:
-    """Return the days of a stream that work in flight fills or reads; of what others declare, nobody here knows what it reads."""
+def _waits(rule: Rule, table: str) -> Iterator[tuple[TimeWindow, str]]:
+    """Yield the days of which nothing goes now, and why: somebody works on or reads them, or they could not go just now."""
+    for span in _busy(rule, table):
+        yield span, "work in flight fills or reads it"
+    for failure in rule.state.table(removal_of(table)).failures:
+        if (again := failure.next_try_at) and failure.waits(rule.now):
+            for span in _days(rule, [failure.span]):
+                yield span, f"tried again at {again:%H:%M:%S}Z, since it failed: {failure.error}"
+
+
+def _busy(rule: Rule, table: str) -> Intervals:
+    """Return the days that work in flight fills or reads; of what others declare, nobody here knows what it reads."""
+    declared = rule.declarations.tables
+    stream = declared[table].stream if table in declared else None
     spans: list[TimeWindow] = []
     for work in rule.state.in_flight:
         for name in work.tables:
-            table = rule.declarations.tables.get(name)
-            if table is None and name != RECORDS:
-                return Intervals.of(TimeWindow(rule.state.start, max(rule.now, work.span.end)))
-            if table and table.stream == stream:
+            other = declared.get(name)
+            if name == table or (stream and other and other.stream == stream):
                 spans.append(work.span)
-            elif table and table.consumer and stream.name in table.consumer.inputs:
-                spans.append(lookback_span(work.span, table, rule.state.start, rule.calendar))
+            elif stream and other and other.consumer and stream.name in other.consumer.inputs:
+                spans.append(lookback_span(work.span, other, rule.state.start, rule.calendar))
+            elif stream and other is None and name != RECORDS:
+                spans.append(TimeWindow(rule.state.start, max(rule.now, work.span.end)))
     return _days(rule, spans)
 
 
-def _failed(rule: Rule, table: str) -> Intervals:
-    """Return the days of which a removal has failed and waits."""
-    declared, failures = rule.declarations.tables[table], rule.state.table(removal_of(table)).failures
-    return _days(rule, [f.span for f in failures if rule.blocks(f, declared, Intervals())])
-
-
-def _days(rule: Rule, spans: list[TimeWindow]) -> Intervals:
+def _days(rule: Rule, spans: Iterable[TimeWindow]) -> Intervals:
     return Intervals.union_of(d for s in spans for d in rule.calendar.days(s))

@@ -50,6 +50,11 @@ class Failure:
         """Whether only a change, or a person, moves it."""
         return self.next_try_at is None
 
+    def waits(self, now: datetime) -> bool:
+        """Whether the clock alone does not let it be tried again yet."""
+        # A failure of the future was met before the clock was set back, and so was its wait.
+        return self.next_try_at is None or self.at <= now < self.next_try_at
+
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
