@@ -279,9 +279,7 @@ def _state(site: Site, stopped: frozenset[str]) -> LedgerState:
         kept_from=borders["kept_from"],
         rejected_from=borders["rejected_from"],
         newest={
-            s.name: newest
-            for s in site.declarations.streams
-            if (s.keep.events or s.keep.rejected) and (newest := ledger.newest_with_rows((s.name, s.daily)))
+            s.name: newest for s in site.declarations.streams if (newest := ledger.newest_with_rows((s.name, s.daily)))
         },
         history_from=borders["history_from"].get(RECORDS, lake.calendar.day_around(lake.created_at).start),
         watermarks=watermarks,

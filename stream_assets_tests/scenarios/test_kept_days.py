@@ -144,10 +144,11 @@ def test_a_clock_that_runs_ahead_removes_nothing(world, is_down):
     )
     w.run()
     w.shop.is_down = is_down
-    w.at("2026-04-02 00:06")
+    w.at("2026-07-02 00:06")
     for _ in range(3):
         w.tick(HEAL)
     assert next(iter(w.revisions("events_daily"))) == "2026-03-05"
+    assert w.pipeline.lake.ledger.history.folded_upto() == 0
 
 
 def test_consumers_of_consumers_have_no_holes_where_what_they_read_is_not_made_any_more(world):

@@ -93,9 +93,12 @@ def _of_stream(rule: Rule, stream: StreamSpec) -> Iterator[_Going]:
 
 
 def _history(rule: Rule) -> Iterator[_Going]:
-    known, end = rule.state.history_from, rule.calendar.day_around(rule.now - HISTORY).start
+    known = rule.state.history_from
     if known is None:
         return
+    # Age is counted as that of events; a finished history has no newer ones, so there the clock alone counts.
+    ends = (rule.kept_for(stream, HISTORY) for stream in rule.declarations.streams if stream.end is None)
+    end = max(filter(None, ends), default=rule.calendar.day_around(rule.now - HISTORY).start)
     # A border that is ahead of the clock was set before the clock was set back.
     first = known if known <= rule.now else end - timedelta(days=1)
     if first < end:

@@ -92,7 +92,7 @@ class LedgerState:
         windows_from: local midnight of the first day that 5-minute partitions exist for.
         kept_from: per stream from which days have been removed, local midnight of the first that has not.
         rejected_from: the same of rejected rows.
-        newest: per stream that keeps something for a time, the end of the newest partition that has rows.
+        newest: per stream, the end of the newest partition that has rows.
         history_from: local midnight of the first day of which the ledger has each publication by itself.
         watermarks: per stream, the highest ever seen.
         paused: consumers that a person has paused.
