@@ -8,6 +8,7 @@ import pytest
 
 from stream_assets.core.planning import Failure, Work
 from stream_assets.lake.ledger import FileRecord, Lease
+from stream_assets.lake.ledger.history import Worked
 from stream_assets.lake.ledger.work import AWAKE, BACKOFF_LIMIT, LEASE, REQUESTED, TERMINAL_TRIES, WorkRecords
 from stream_assets.lake.store import Lake
 from stream_assets.testing.partitions import DAY, NOW, WINDOWS
@@ -122,6 +123,20 @@ def test_a_step_that_wakes_after_another_has_taken_over_its_table_neither_keeps_
     work.finish(asleep, "dashboard", at + LEASE / 2)
     assert [f.tables for f in work.in_flight(at + LEASE / 2)] == [("dashboard",)]
     assert not work.is_in_flight(over.id, at + LEASE)
+
+
+def test_work_that_was_lost_counts_as_failed_and_is_folded_like_other_work(lake: Lake, work: WorkRecords) -> None:
+    work.finish(work.request(a_work("events"), NOW), "events", NOW, cpu_seconds=1.5)
+    work.request(a_work("events"), NOW)
+    later, history = NOW + REQUESTED, lake.ledger.history
+    assert [(w.runs, w.failed) for w in history.worked(NOW.date(), NOW)] == [(1, 0)]  # the other one is in flight
+    history.fold(NOW + SECOND)
+    assert [claim.state for claim in work.recent()] == ["requested"]
+    before = history.worked(NOW.date(), later)
+    assert before == [Worked(NOW.date(), "every_5_min", runs=2, failed=1, cpu_seconds=1.5)]
+    history.fold(later)
+    assert work.recent() == []
+    assert history.worked(NOW.date(), later) == before
 
 
 def test_work_by_hand_needs_no_request(work: WorkRecords) -> None:

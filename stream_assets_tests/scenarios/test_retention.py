@@ -125,7 +125,7 @@ def test_records_of_single_publications_become_sums_of_each_day(world):
     ledger = w.pipeline.lake.ledger
     before = (
         ledger.history.published(w.now.date() - timedelta(days=10)),
-        ledger.history.worked(w.now.date() - timedelta(days=10)),
+        ledger.history.worked(w.now.date() - timedelta(days=10), w.now),
     )
     seq = ledger.seq()
     w.at("2026-06-20 00:06")
@@ -135,8 +135,17 @@ def test_records_of_single_publications_become_sums_of_each_day(world):
     assert ledger.seq() >= seq
     days = {p.day for p in before[0]}
     assert [p for p in ledger.history.published(min(days)) if p.day in days] == before[0]
-    assert [x for x in ledger.history.worked(min(days)) if x.day in days] == before[1]
+    assert [x for x in ledger.history.worked(min(days), w.now) if x.day in days] == before[1]
     assert w.run() == []
+
+
+def test_records_of_years_become_sums_in_pieces_of_a_month(world):
+    w = sealed_day(world)
+    before = w.pipeline.lake.ledger.history.published(w.now.date() - timedelta(days=10))
+    w.at("2026-08-20 00:06")
+    assert [work.span.duration.days for work in w.run() if work.removes == "history"] == [31, 31, 11]
+    after = w.pipeline.lake.ledger.history.published(w.now.date() - timedelta(days=200))
+    assert [p for p in after if p.day <= before[-1].day] == before
 
 
 def test_a_consumer_that_was_away_while_records_were_folded_makes_what_it_has_again(world):

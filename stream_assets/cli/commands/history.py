@@ -30,7 +30,7 @@ def history(session: Session, days: int) -> None:
                 "failed": w.failed,
                 "cpu_seconds": round(w.cpu_seconds, 3),
             }
-            for w in ledger.history.worked(since)
+            for w in ledger.history.worked(since, session.clock.now())
         ],
         "tables": [
             {

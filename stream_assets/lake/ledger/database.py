@@ -207,7 +207,7 @@ class Database:
         with self._errors():
             return self._connection.execute(sql, values).fetchone()
 
-    def change(self, sql: str, values: Sequence[Any] = ()) -> int:
+    def change(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> int:
         """Run one statement that changes rows, and return the last row's id."""
         with self._errors():
             return self._connection.execute(sql, values).lastrowid or 0

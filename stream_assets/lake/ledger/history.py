@@ -19,9 +19,11 @@ _PUBLISHED = """
         sum(kind = 'removed') as removed, sum(case when kind in ('delivered', 'removed') then 0 else rows end) as rows
     from publication where {} group by 1, 2"""
 _WORKED = """
-    select substr(requested_at, 1, 10) as day, automation, count(*) as runs, sum(state = 'failed') as failed,
+    select substr(requested_at, 1, 10) as day, automation, count(*) as runs, sum(state != 'done') as failed,
         coalesce(sum(cpu_seconds), 0) as cpu_seconds
-    from work where state in ('done', 'failed') and {} group by 1, 2"""
+    from work where {} group by 1, 2"""
+_ENDED = "(state in ('done', 'failed') or lease_expires_at <= :until)"
+"""What was lost has ended too: its process gives no sign of life any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """What one automation did on one UTC day of requests; `failed` are of `runs`."""
+    """What one automation did on one UTC day of requests; `failed` are of `runs`, those that were lost among them."""
 
     day: date
     automation: str
@@ -108,24 +110,26 @@ class HistoryRecords:
         return instant(row["at"]) if row and row["at"] else None
 
     def fold(self, until: datetime) -> None:
-        """Replace publications and finished work of before `until` by the sums of each day."""
-        before = (text(until),)
+        """Replace publications, and work that has ended, of before `until` by the sums of each day."""
+        before = {"until": text(until)}
+        worked = f"requested_at < :until and {_ENDED}"
         with self._database.transaction():
-            last = self._database.row("select max(seq) as seq from publication where committed_at < ?", before)
+            # For a plain `max(seq)` SQLite would go through all that stays, from the newest on.
+            last = self._database.row("select max(+seq) as seq from publication where committed_at < :until", before)
             self._database.change(
-                f"insert into published {_PUBLISHED.format('committed_at < ?')} on conflict (day, tbl) do update set"
+                f"insert into published {_PUBLISHED.format('committed_at < :until')} on conflict (day, tbl) do update set"
                 " first = first + excluded.first, again = again + excluded.again, equal = equal + excluded.equal,"
                 " removed = removed + excluded.removed, rows = rows + excluded.rows",
                 before,
             )
-            self._database.change("delete from publication where committed_at < ?", before)
+            self._database.change("delete from publication where committed_at < :until", before)
             self._database.change(
-                f"insert into worked {_WORKED.format('requested_at < ?')} on conflict (day, automation) do update set"
+                f"insert into worked {_WORKED.format(worked)} on conflict (day, automation) do update set"
                 " runs = runs + excluded.runs, failed = failed + excluded.failed,"
                 " cpu_seconds = cpu_seconds + excluded.cpu_seconds",
                 before,
             )
-            self._database.change("delete from work where state in ('done', 'failed') and requested_at < ?", before)
+            self._database.change(f"delete from work where {worked}", before)
             if last and last["seq"]:
                 upto = str(max(last["seq"], self.folded_upto()))
                 self._database.change("insert or replace into meta values ('folded_upto', ?)", (upto,))
@@ -150,12 +154,12 @@ class HistoryRecords:
                 for r in rows
             ]
 
-    def worked(self, since: date) -> list[Worked]:
-        """Return what each automation did on each UTC day from `since` on, oldest first: folded or not."""
+    def worked(self, since: date, now: datetime) -> list[Worked]:
+        """Return what each automation did on each UTC day from `since` on, oldest first, of work that has ended: folded or not."""
         rows = self._database.rows(
             "select day, automation, sum(runs) as runs, sum(failed) as failed, sum(cpu_seconds) as cpu_seconds"
-            f" from (select * from worked union all {_WORKED.format('true')}) where day >= ? group by 1, 2 order by 1, 2",
-            (since.isoformat(),),
+            f" from (select * from worked union all {_WORKED.format(_ENDED)}) where day >= :since group by 1, 2 order by 1, 2",
+            {"since": since.isoformat(), "until": text(now)},
         )
         with records():
             return [

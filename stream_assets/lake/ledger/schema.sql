@@ -7,6 +7,7 @@ create table if not exists publication (
 );
 create index if not exists publication_by_table on publication (tbl, seq);
 create index if not exists publication_by_key on publication (tbl, key_start);
+create index if not exists publication_by_commit on publication (committed_at);
 create table if not exists published (
     day text not null, tbl text not null, first integer not null, again integer not null, equal integer not null,
     removed integer not null, rows integer not null, primary key (day, tbl)
@@ -46,6 +47,7 @@ create table if not exists work (
 );
 create index if not exists work_by_lease on work (state, lease_expires_at);
 create index if not exists work_by_age on work (state, is_catch_up, id);
+create index if not exists work_by_request on work (requested_at);
 create table if not exists consumer (
     name text primary key, first_seen text not null, code text not null, code_stated integer not null,
     reconciled_seq integer not null, paused_at text
