@@ -312,12 +312,14 @@ class Publisher:
 def newer(layout: Layout, ledger: Ledger, table: str, grain: Grain, span: TimeWindow) -> tuple[Receipt, Path] | None:
     """Return the file on disk that is newer than the ledger's record, with its receipt; None without one.
 
+    What was removed, and a crash kept from leaving its place, is not newer.
+
     Raises:
         LakeError: terminal; the newer file is not whole, or is not of this partition.
     """
     folder = layout.partition(table, grain, span)
     revision, name = _newest(layout, folder)
-    if revision <= ledger.revision(table, span):
+    if revision <= ledger.revision(table, span) or str(folder.relative_to(layout.root)) in ledger.gone.leaving():
         return None
     receipt = read_receipt(folder / name)
     if (receipt.table, receipt.span.start, receipt.revision) != (table, span.start, revision):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from stream_assets.core.planning import HEAL
 from stream_assets.errors import LakeUnavailable
 from stream_assets.lake.ledger.history import HistoryRecords
-from stream_assets.pipeline import pipeline
+from stream_assets.lake.read import Reader, Replaced
+from stream_assets.pipeline import pipeline, retention
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.kept import (
     SECOND,
@@ -115,6 +117,28 @@ def test_a_reader_whose_list_is_older_than_the_day_reads_again(world, monkeypatc
     assert lake.read("events", span).equals(before)
     assert ledger.current("events_daily", span) == [day]
     assert files(w, "events", "2026-03-10") == []
+
+
+def test_what_a_crash_kept_from_leaving_is_not_taken_back_by_a_reader_that_knew_it(world, monkeypatch):
+    w = sealed_day(world)
+    lake, span = w.pipeline.lake, w.pipeline.range("events", "2026-03-10T00:05")
+    (listed,) = lake.ledger.current("events", span)
+    w.shop.add(w.instant("2026-03-10 00:07"), w.now + SECOND)
+    w.clock.advance(timedelta(hours=2))
+    w.run()
+    assert w.revisions("events")["2026-03-10T00:05+0000"] == 2
+    w.at("2026-03-18 00:10")
+    with monkeypatch.context() as crash:
+        crash.setattr(retention, "clear_leaving", lambda _: None)
+        w.run()
+    assert len(files(w, "events", "2026-03-10")) == 288
+    with pytest.raises(Replaced, match="has been removed while it was being opened"):
+        Reader(lake.layout, lake.ledger).with_file(listed, Path.read_bytes)
+    assert lake.ledger.current("events", span) == []
+    w.clock.advance(timedelta(minutes=20))
+    w.tick(HEAL)
+    assert files(w, "events", "2026-03-10") == []
+    no_difference(w)
 
 
 # The ledger's own records.
