@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from stream_assets.core.declaration import Declarations
-from stream_assets.core.planning import HEAL, LedgerState, Plan, Work, plan
+from stream_assets.core.planning import HEAL, LedgerState, Plan, Rule, Work, plan
 from stream_assets.core.window import TimeWindow
 from stream_assets.lake.ledger import Lease
 from stream_assets.lake.publish import sweep
@@ -47,6 +47,10 @@ class Pipeline(Ranges):
     def plan(self, stopped: frozenset[str] = frozenset()) -> Plan:
         """Return what is to be asked for now. `stopped`: automations that a person has stopped."""
         return plan(self.declarations, self.state(stopped), self.calendar, self.clock.now())
+
+    def rule(self) -> Rule:
+        """Return the rule as it stands now."""
+        return Rule(self.declarations, self.state(), self.calendar, self.clock.now())
 
     def request(self, automation: str, stopped: frozenset[str] = frozenset()) -> tuple[Plan, list[tuple[Work, Lease]]]:
         """Look, plan, and record what `automation` is about to ask for: one tick of an automation.

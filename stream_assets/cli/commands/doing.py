@@ -37,6 +37,15 @@ def do_due(session: Session, pipeline: Pipeline, only: Callable[[Work], bool] = 
     return works
 
 
-def done_facts(works: list[dict[str, Any]], said: str) -> dict[str, Any]:
-    """Return works, how many partitions failed, and what is `said` where nothing was due."""
-    return {"work": works, "failed": sum(r["failed"] for w in works for r in w["reports"]), "said": said}
+def held_facts(pipeline: Pipeline, only: Callable[[Work], bool]) -> list[dict[str, Any]]:
+    """Return what `only` lets pass of what has to go and waits; its reason says for what."""
+    from stream_assets.cli.facts.work import work_facts
+    from stream_assets.core.planning import waiting
+
+    return [work_facts(work, pipeline.calendar) for work in waiting(pipeline.rule()) if only(work)]
+
+
+def done_facts(works: list[dict[str, Any]], held: list[dict[str, Any]], said: str) -> dict[str, Any]:
+    """Return works, what waits, how many partitions failed, and what is `said` where nothing was done."""
+    failed = sum(r["failed"] for w in works for r in w["reports"])
+    return {"work": works, "waiting": held, "failed": failed, "said": said}

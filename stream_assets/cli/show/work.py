@@ -69,6 +69,8 @@ def show_due(facts: dict[str, Any], page: Page) -> None:
     """What there is to say once a part of what was due is done."""
     if not facts["work"]:
         page.line(facts["said"])
+    for work in facts["waiting"]:
+        page.line(f"Waits: {', '.join(work['tables'])}, {keys(work)}: {work['reason']}", "yellow")
 
 
 def _verdict(consumer: dict[str, Any]) -> str:
