@@ -21,5 +21,5 @@ def advance(ledger: Ledger, windows_from: datetime) -> None:
         if ledger.stream_of(table):
             ledger.work.clear_failures(table, before)
         else:
-            ledger.settle(table, before, ledger.mark())
+            ledger.settle(table, before, ledger.reopened.mark())
     ledger.change_meta({"windows_from": text(windows_from)})

@@ -242,7 +242,7 @@ class Publisher:
             changes = self._ledger.history.touched_since(receipt.inputs_seq, table)
             if is_forgotten or any(touched & read for _, touched in changes):
                 at = receipt.committed_at
-                self._ledger.reopen(receipt.table, receipt.covered, f"{table} changed", at, at)
+                self._ledger.reopened.add(receipt.table, receipt.covered, f"{table} changed", at, at)
 
     def _target(self, staged: Staged) -> Path:
         return self._layout.partition(staged.receipt.table, staged.grain, staged.receipt.span)
@@ -351,7 +351,9 @@ def adopt_newer(layout: Layout, ledger: Ledger, table: str, grain: Grain, span: 
         ledger.cover(table, [receipt.span], receipt.covered)
         if receipt.inputs_seq:
             # Whoever told of changed inputs meanwhile did not see it.
-            ledger.reopen(table, receipt.covered, "adopted after a crash", receipt.committed_at, receipt.committed_at)
+            ledger.reopened.add(
+                table, receipt.covered, "adopted after a crash", receipt.committed_at, receipt.committed_at
+            )
     return receipt
 
 

@@ -84,7 +84,7 @@ def accept_gap(
         _settle(pipeline, stream, span)
     with pipeline.running(table, span, reason=said) as running:
         # What is named from here on has not been read by anybody yet, and is no part of what is accepted.
-        mark, seq = ledger.mark(), ledger.seq()
+        mark, seq = ledger.reopened.mark(), ledger.seq()
         report = pipeline.fill(table, span, running, progress=progress)
         accepting = _Accepting(pipeline, pipeline.table(table), running, said, mark, seq, is_gone=is_gone)
         outcomes = [o if o.is_good else accepting.accept(o) for o in report.outcomes]
@@ -107,7 +107,7 @@ def reopen(pipeline: Pipeline, table: str, span: TimeWindow, reason: str, by: st
     names = [target.stream.name, target.stream.daily] if target.stream else [table]
     with ledger.transaction():
         there = Intervals.union_of(s for name in names for s in ledger.coverage(name)).clip(span)
-        ledger.reopen(names[0], there, said, now, now)
+        ledger.reopened.add(names[0], there, said, now, now)
         for name in names:
             ledger.work.clear_failures(name, span)
     return there

@@ -50,7 +50,7 @@ class Inputs:
         self._hull = hull
         self._streams: dict[str, tuple[pa.Table, npt.NDArray[np.int64]]] = {}
         self._kept: dict[str, Kept] = {name: {} for name in consumer.inputs}
-        self.mark = site.ledger.mark()
+        self.mark = site.ledger.reopened.mark()
         self.seq = site.ledger.seq()
         self.readable = {name: self._delivered(name) for name in consumer.inputs}
         self.files = {name: site.lake.files(name, hull) for name in consumer.inputs}

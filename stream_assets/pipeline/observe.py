@@ -124,8 +124,8 @@ def reopen_stream(site: Site, stream: StreamSpec, touched: Intervals, reason: st
     for day in dict.fromkeys(d for span in touched & days for d in calendar.days(span)):
         last = site.ledger.history.made_at(stream.daily, day)
         not_before = min(max(now, last + HEAL_EVERY), now + HEAL_EVERY) if last else now
-        site.ledger.reopen(stream.name, touched.clip(day), reason, now, not_before)
-    site.ledger.reopen(stream.name, touched - days, reason, now, now)
+        site.ledger.reopened.add(stream.name, touched.clip(day), reason, now, not_before)
+    site.ledger.reopened.add(stream.name, touched - days, reason, now, now)
 
 
 def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
@@ -141,7 +141,9 @@ def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
             )
             if before and before.code != consumer.code and (consumer.code_stated or before.code_stated):
                 for span in kept_up(ledger, declarations.tables[consumer.name]):
-                    ledger.reopen(consumer.name, Intervals.of(span), f"code version is now {consumer.code}", now, now)
+                    ledger.reopened.add(
+                        consumer.name, Intervals.of(span), f"code version is now {consumer.code}", now, now
+                    )
 
 
 def kept_up(ledger: Ledger, table: Table) -> Intervals:
@@ -225,13 +227,15 @@ def _reconcile(site: Site, consumer: Consumer, seen: _Seen, since: int) -> None:
 
 def _reopen_all(site: Site, consumer: Consumer, reason: str) -> None:
     now = site.clock.now()
-    site.ledger.reopen(consumer.name, kept_up(site.ledger, site.declarations.tables[consumer.name]), reason, now, now)
+    site.ledger.reopened.add(
+        consumer.name, kept_up(site.ledger, site.declarations.tables[consumer.name]), reason, now, now
+    )
 
 
 def _reopen_older(site: Site, consumer: Consumer, hit: TimeWindow, seq: int, reason: str, now: datetime) -> None:
     for current in site.ledger.current(consumer.name, hit):
         if current.inputs_seq < seq:
-            site.ledger.reopen(consumer.name, Intervals.of(current.span.clip(hit)), reason, now, now)
+            site.ledger.reopened.add(consumer.name, Intervals.of(current.span.clip(hit)), reason, now, now)
 
 
 def give_up(site: Site) -> None:
@@ -239,7 +243,7 @@ def give_up(site: Site) -> None:
     ledger = site.ledger
     if not ledger.gone.borders()["kept_from"]:
         return
-    waiting = ledger.reopened().keys() | ledger.work.failures().keys()
+    waiting = ledger.reopened.all().keys() | ledger.work.failures().keys()
     tables = [t for t in site.declarations.tables.values() if t.consumer and t.name in waiting]
     if not tables:
         return
@@ -250,7 +254,7 @@ def give_up(site: Site) -> None:
         known, first = state.table(table.name), rule.first(table)
         if any(item.span.start < first for item in (*known.reopened, *known.failures)):
             with ledger.transaction():
-                ledger.settle(table.name, TimeWindow(site.lake.start, first), ledger.mark())
+                ledger.settle(table.name, TimeWindow(site.lake.start, first), ledger.reopened.mark())
 
 
 def ledger_state(site: Site, stopped: frozenset[str] = frozenset()) -> LedgerState:
@@ -264,7 +268,7 @@ def _state(site: Site, stopped: frozenset[str]) -> LedgerState:
     ledger, lake = site.ledger, site.lake
     coverage = ledger.coverage_of(site.declarations.tables)
     failures = ledger.work.failures()
-    reopened = ledger.reopened()
+    reopened = ledger.reopened.all()
     watermarks = ledger.sources.watermarks()
     known = ledger.sources.consumers(c.name for c in site.declarations.consumers)
     ticks = ledger.work.ticks()

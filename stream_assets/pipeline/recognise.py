@@ -36,7 +36,7 @@ def _recognise(site: Site, consumer: Consumer) -> int:
         for currents in _by_day(site, consumer):
             stale = _stale(site, consumer, currents)
             ledger.recognise([c for c in currents if c not in stale], seq)
-            ledger.reopen(consumer.name, Intervals.of(*(c.span for c in stale)), WHY, now, now)
+            ledger.reopened.add(consumer.name, Intervals.of(*(c.span for c in stale)), WHY, now, now)
             reopened += len(stale)
         ledger.sources.reconciled([consumer.name], seq)
     return reopened

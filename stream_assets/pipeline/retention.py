@@ -103,7 +103,7 @@ class _Removal:
         windows = self._ledger.current(stream.name, self._span)
 
         def together() -> Iterable[Path]:
-            self._ledger.settle(stream.daily, self._span, self._ledger.mark())
+            self._ledger.settle(stream.daily, self._span, self._ledger.reopened.mark())
             self._ledger.gone.advance("kept_from", stream.name, self._span.end)
             give_up(self._site)
             beside = self._layout.beside(stream.name)

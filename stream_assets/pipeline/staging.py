@@ -54,8 +54,8 @@ class Staging:
         self._progress = progress
         # What copies from the lake mends nothing that is not in this list.
         with site.ledger.transaction():
-            self._looked_at = site.ledger.mark()
-            self._reopened = site.ledger.reopened().get(stream.name, ())
+            self._looked_at = site.ledger.reopened.mark()
+            self._reopened = site.ledger.reopened.all().get(stream.name, ())
         self._made: dict[TimeWindow, Outcome] = {}
         self._halves_of_days = partial(halves_of_days, site.lake.calendar)
         self._asked = Intervals()

@@ -205,7 +205,7 @@ def inputs_that_change_under_a_first_publication_reopen_it(case: LakeCase) -> No
             )  # fmt: skip
         publish(lake, "events", (WINDOWS[1], events(WINDOWS[1], mark="n")))
         publisher.commit()
-    (left,) = lake.ledger.reopened()["dashboard"]
+    (left,) = lake.ledger.reopened.all()["dashboard"]
     assert (left.span, left.reason) == (WINDOWS[1], "events changed")
 
 
@@ -303,13 +303,13 @@ def a_change_that_fails_is_none(case: LakeCase) -> None:
 
     def fail() -> None:
         with lake.ledger.transaction():
-            lake.ledger.reopen("events", Intervals.of(WINDOWS[0]), "late", NOW, NOW)
+            lake.ledger.reopened.add("events", Intervals.of(WINDOWS[0]), "late", NOW, NOW)
             lake.ledger.sources.move_cursor("events", "1")
             raise LakeError("died here")
 
     refuses(fail, LakeError)
     other = case.open().ledger
-    assert other.reopened() == {}
+    assert other.reopened.all() == {}
     assert other.sources.cursor("events") is None
 
 
@@ -317,14 +317,14 @@ def what_arrives_while_a_window_is_read_is_not_forgotten(case: LakeCase) -> None
     """L9: a publication mends what was known when its inputs were read, not what came meanwhile."""
     lake = case.lake()
     before, after = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
-    lake.ledger.reopen("events", Intervals.of(WINDOWS[0]), "late", before, before)
-    lake.ledger.reopen("events", Intervals.of(WINDOWS[1]), "late", before, before)
+    lake.ledger.reopened.add("events", Intervals.of(WINDOWS[0]), "late", before, before)
+    lake.ledger.reopened.add("events", Intervals.of(WINDOWS[1]), "late", before, before)
     with lake.publisher() as publisher:
         for window in WINDOWS[:2]:
             stage(lake, publisher, "events", window, [events(window)])
-        lake.ledger.reopen("events", Intervals.of(WINDOWS[0]), "late again", after, after)
+        lake.ledger.reopened.add("events", Intervals.of(WINDOWS[0]), "late again", after, after)
         publisher.commit()
-    (left,) = lake.ledger.reopened()["events"]
+    (left,) = lake.ledger.reopened.all()["events"]
     assert (left.span, left.since, left.not_before) == (WINDOWS[0], before, before)
 
 

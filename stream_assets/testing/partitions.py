@@ -62,7 +62,7 @@ def stage(
     schema = lake.unified(t.schema for t in tables)
     return publisher.stage(
         lake.ledger.tables()[table], schema, tables, lambda: receipt, touched=lambda said: said.covered,
-        read_at=lake.ledger.mark(), inputs=inputs,
+        read_at=lake.ledger.reopened.mark(), inputs=inputs,
     )  # fmt: skip
 
 

@@ -136,7 +136,9 @@ def judge_lake(run: Run, pipeline: Pipeline, verdict: Verdict) -> None:
         verdict.changed += int((~same).sum()) + len(once.index.difference(truth.index))
     found = verify(pipeline.site, [*pipeline.declarations.tables], span, is_deep=True)
     verdict.differences += [f"{d.check} {d.table} {d.span}: {d.said}" for d in found.differences]
-    left = {t: r for t, r in pipeline.lake.ledger.reopened().items() if any(i.span.end <= span.end - DAY for i in r)}
+    left = {
+        t: r for t, r in pipeline.lake.ledger.reopened.all().items() if any(i.span.end <= span.end - DAY for i in r)
+    }
     verdict.differences += [f"{t} is still reopened in {r[0].span}: {r[0].reason}" for t, r in left.items()]
 
 

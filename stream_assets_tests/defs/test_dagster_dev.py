@@ -358,8 +358,10 @@ def test_an_automation_stopped_by_a_person_stops_its_cadence_and_nothing_else(wo
     early = now - timedelta(hours=2)
     with ledger.transaction():
         for start in (yesterday.start, w.settled().start):
-            ledger.reopen("dashboard", Intervals.of(TimeWindow(start, start + FIVE)), "the test says so", early, early)
-        ledger.reopen("report", Intervals.of(yesterday), "the test says so", early, early)
+            ledger.reopened.add(
+                "dashboard", Intervals.of(TimeWindow(start, start + FIVE)), "the test says so", early, early
+            )
+        ledger.reopened.add("report", Intervals.of(yesterday), "the test says so", early, early)
 
     def healed() -> Any:
         return [r for r in w.live.runs() if r["runId"] not in quiet]

@@ -102,7 +102,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     made.register("events", "5 min", "events")
     made.record(RECEIPT_OF_HOUR, "events/day=2026-03-01/part.parquet", Intervals.of(HOUR))
     made.cover("events", [HOUR], Intervals.of(HOUR))
-    made.reopen("events", Intervals.of(HOUR), "late", NOW, NOW)
+    made.reopened.add("events", Intervals.of(HOUR), "late", NOW, NOW)
     made.work.begin(None, "heal", "5 min", ("events",), HOUR, NOW)
     made.work.fail("events", HOUR, "wrong", NOW, transient=False)
     made.work.tick("heal", NOW)
@@ -118,8 +118,8 @@ def read_everything(ledger: Ledger) -> None:
     """Ask all that the planner, the commands and the sources ask."""
     later = NOW + timedelta(seconds=1)
     asked: list[Callable[[], object]] = [
-        lambda: ledger.current("events", HOUR), lambda: ledger.newest("events", with_rows=True), lambda: ledger.coverage("events"),
-        lambda: ledger.coverage_of(ledger.tables()), ledger.reopened, lambda: ledger.totals("events"), lambda: ledger.history.touched_since(0, "events"),
+        lambda: [(c.receipt, c.columns) for c in ledger.current("events", HOUR)], lambda: ledger.newest("events", with_rows=True), lambda: ledger.coverage("events"),
+        lambda: ledger.coverage_of(ledger.tables()), ledger.reopened.all, lambda: ledger.totals("events"), lambda: ledger.history.touched_since(0, "events"),
         lambda: ledger.history.made_at("events", HOUR), lambda: ledger.made_by_other_code({"events": "x"}, TEN), ledger.tables, ledger.seq,
         lambda: ledger.work.in_flight(later), ledger.work.recent, ledger.work.p95_run_time, ledger.work.failures, ledger.work.ticks,
         ledger.sources.watermarks, ledger.sources.consumers, lambda: ledger.sources.advance("events", NOW), lambda: _known(ledger),

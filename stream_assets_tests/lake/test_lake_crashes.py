@@ -136,7 +136,9 @@ def test_what_is_adopted_of_a_consumer_is_made_again(lake: Lake, tmp_path: Path)
 
     assert run(die) == DIED
     assert content(lake, "dashboard", 0) == "b"
-    assert [(r.span, r.reason) for r in lake.ledger.reopened()["dashboard"]] == [(WINDOWS[0], "adopted after a crash")]
+    assert [(r.span, r.reason) for r in lake.ledger.reopened.all()["dashboard"]] == [
+        (WINDOWS[0], "adopted after a crash")
+    ]
 
 
 def test_a_reader_adopts_what_a_crash_left(lake: Lake, tmp_path: Path) -> None:

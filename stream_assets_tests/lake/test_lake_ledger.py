@@ -70,13 +70,13 @@ class Reopenings(RuleBasedStateMachine):
         self.ledger.database.change("delete from reopened")
         self.known: dict[TimeWindow, tuple[datetime, int, datetime]] = {}
         self.now = NOW
-        self.marks = [self.ledger.mark()]
+        self.marks = [self.ledger.reopened.mark()]
 
     @rule(span=places, wait=st.integers(0, 5))
     def reopen(self, span: TimeWindow, wait: int) -> None:
-        mark = self.ledger.mark() + 1
-        self.ledger.reopen("events", Intervals.of(span), "late", self.now, self.now + wait * MINUTE)
-        self.marks.append(self.ledger.mark())
+        mark = self.ledger.reopened.mark() + 1
+        self.ledger.reopened.add("events", Intervals.of(span), "late", self.now, self.now + wait * MINUTE)
+        self.marks.append(self.ledger.reopened.mark())
         for window in span.windows():
             since, _, not_before = self.known.get(window, (self.now, mark, self.now + wait * MINUTE))
             self.known[window] = (since, mark, not_before)
@@ -97,11 +97,11 @@ class Reopenings(RuleBasedStateMachine):
     def says_what_the_model_says(self) -> None:
         found = {
             window: (item.since, item.not_before)
-            for item in self.ledger.reopened().get("events", ())
+            for item in self.ledger.reopened.all().get("events", ())
             for window in item.span.windows()
         }
         assert found == {w: (since, not_before) for w, (since, _, not_before) in self.known.items()}
-        count = sum(len(list(i.span.windows())) for i in self.ledger.reopened().get("events", ()))
+        count = sum(len(list(i.span.windows())) for i in self.ledger.reopened.all().get("events", ()))
         assert count == len(found), "a window is reopened twice"
 
 

@@ -62,7 +62,7 @@ def write(folder: Path, process: int, rounds: int) -> None:
         failure = ledger.work.fail("dashboard", span, f"{process}-{step}", NOW, transient=True)
         say("failed", span.start.isoformat(), failure.tries)
         with ledger.transaction():
-            ledger.reopen("events", Intervals.of(span), "late", NOW, NOW)
+            ledger.reopened.add("events", Intervals.of(span), "late", NOW, NOW)
             ledger.sources.move_cursor(f"stream{process}", str(step))
         say("moved", process, step)
         ledger.sources.advance("events", NOW + (process * ROUNDS + step) * GRID)

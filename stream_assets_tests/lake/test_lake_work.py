@@ -178,7 +178,7 @@ def test_failures_are_kept_by_partition_until_they_are_mended(lake: Lake, work: 
     assert work.clear_failures("events", WINDOWS[1]) == 1
     assert work.clear_failures("events", WINDOWS[1]) == 0
     with lake.ledger.transaction():
-        lake.ledger.settle("events", WINDOWS[2], lake.ledger.mark())
+        lake.ledger.settle("events", WINDOWS[2], lake.ledger.reopened.mark())
     assert work.failures() == {"events": (kept[0],)}
 
 

@@ -64,7 +64,7 @@ def test_a_source_in_another_place_is_asked_from_the_beginning_and_reopens_what_
     list(opened(tmp_path, one).run())
     moved = opened(tmp_path, other, NOW + timedelta(minutes=5))
     assert moved.observe() == {}
-    there = {r.span.start - START for r in moved.lake.ledger.reopened()["events"]}
+    there = {r.span.start - START for r in moved.lake.ledger.reopened.all()["events"]}
     assert timedelta(minutes=10) in there
 
 

@@ -152,7 +152,9 @@ def test_what_is_stale_is_counted_and_no_difference(tmp_path: Path) -> None:
     day = TimeWindow(DAY, DAY + timedelta(days=1))
     rows = pipeline.lake.read("countries", day)
     publish(pipeline, "countries", rows.slice(1))
-    pipeline.lake.ledger.reopen("countries", pipeline.lake.ledger.coverage("countries").clip(day), "said", NOW, NOW)
+    pipeline.lake.ledger.reopened.add(
+        "countries", pipeline.lake.ledger.coverage("countries").clip(day), "said", NOW, NOW
+    )
     found = verified(pipeline, "countries")
     assert found.differences == []
     assert found.reasons == {"reopened, and made again by themselves": 1}

@@ -237,7 +237,7 @@ class Trial:
         lake = w.pipeline.lake
         for table, there in self._later(times).items():
             assert there == self._expected[times - 1][table], f"{table} after {step}"
-        assert lake.ledger.reopened() == {}, step
+        assert lake.ledger.reopened.all() == {}, step
         assert lake.ledger.work.failures() == {}, step
         assert verify(w.pipeline.site, list(w.pipeline.declarations.tables), self._span()).differences == [], step
         # Its owner lives, and what was replaced is young; nobody holds what those who died have left.

@@ -103,7 +103,7 @@ def test_a_partition_that_would_lose_events_keeps_them_and_waits_no_longer(world
     made = accepted(w, "events", "2026-03-11T00:10")
     assert [o.state for o in made.outcomes] == ["unchanged"]
     assert w.receipts("events") == before
-    assert (w.failures("events"), w.pipeline.lake.ledger.reopened().get("events", ())) == ([], ())
+    assert (w.failures("events"), w.pipeline.lake.ledger.reopened.all().get("events", ())) == ([], ())
 
 
 def test_a_consumers_partition_that_fails_for_good_is_empty_and_typed(world):
@@ -260,7 +260,7 @@ def test_a_consumer_that_paused_goes_on_when_it_is_reopened(world):
         TimeWindow(span.start, w.instant("2026-03-11 00:10"))
     )
     assert [work.tables for work in w.live("2026-03-11 00:16")] == [("events", "picky")]
-    assert w.pipeline.lake.ledger.reopened() == {}
+    assert w.pipeline.lake.ledger.reopened.all() == {}
 
 
 def test_nothing_is_reopened_where_nothing_is_sealed(torn):

@@ -54,7 +54,7 @@ def test_a_late_event_that_is_seen_while_its_day_is_read_whole(world):
         w.run()
     w.live("16:01", every="30 min")
     assert w.ids().count("late") == 1
-    assert w.pipeline.lake.ledger.reopened() == {}
+    assert w.pipeline.lake.ledger.reopened.all() == {}
 
 
 def test_a_late_event_that_is_seen_while_its_day_is_compacted(world):
@@ -68,7 +68,7 @@ def test_a_late_event_that_is_seen_while_its_day_is_compacted(world):
     assert is_whole(w)
     day, window = w.receipts("events_daily")["2026-03-10"], w.receipts("events")["2026-03-10T14:35+0000"]
     assert next(f.rows for f in day.windows if f.window == window.span) == window.rows == 6
-    assert w.pipeline.lake.ledger.reopened() == {}
+    assert w.pipeline.lake.ledger.reopened.all() == {}
 
 
 def test_a_late_event_between_midnight_and_the_days_turn(world):
@@ -79,7 +79,7 @@ def test_a_late_event_between_midnight_and_the_days_turn(world):
     w.live("00:30")
     day, window = w.receipts("events_daily")["2026-03-10"], w.receipts("events")["2026-03-10T14:35+0000"]
     assert next(f.rows for f in day.windows if f.window == window.span) == window.rows == 6
-    assert w.pipeline.lake.ledger.reopened() == {}
+    assert w.pipeline.lake.ledger.reopened.all() == {}
     assert is_whole(w)
 
 
@@ -164,7 +164,7 @@ def test_an_open_day_is_never_cut_back(world):
     w.run()
     before = w.receipts("report")["2026-03-10"]
     w.define(dashboard, at_freshness(book, "1 hour"))
-    w.pipeline.lake.ledger.reopen("report", before.covered, "the test says so", w.now, w.now)
+    w.pipeline.lake.ledger.reopened.add("report", before.covered, "the test says so", w.now, w.now)
     w.live("14:51")
     after = w.receipts("report")["2026-03-10"]
     assert after.complete_through >= before.complete_through

@@ -32,7 +32,7 @@ def set_back(w: World) -> None:
 def assert_whole(w: World) -> None:
     ids = w.ids()
     assert len(ids) == len(set(ids))
-    assert w.pipeline.lake.ledger.reopened() == {}
+    assert w.pipeline.lake.ledger.reopened.all() == {}
     span = w.pipeline.range("events", "2026-03-10", "2026-03-10T04:15")
     assert verify(w.pipeline.site, list(w.pipeline.declarations.tables), span).differences == []
 
@@ -53,7 +53,7 @@ def test_what_was_reopened_before_is_settled_after(w):
     w.pipeline.observe()
     set_back(w)
     w.by_hand("events", "2026-03-10T04:00")
-    assert w.pipeline.lake.ledger.reopened().get("events", ()) == ()
+    assert w.pipeline.lake.ledger.reopened.all().get("events", ()) == ()
     assert w.ids().count("late") == 1
 
 

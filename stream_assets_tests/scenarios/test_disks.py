@@ -40,7 +40,7 @@ def assert_over(w: World, world: Callable[..., World]) -> None:
     for table in ("events", "dashboard"):
         assert w.table(table) == fresh.table(table)
     assert w.pipeline.lake.ledger.work.failures() == {}
-    assert w.pipeline.lake.ledger.reopened() == {}
+    assert w.pipeline.lake.ledger.reopened.all() == {}
     span = w.pipeline.range("events", "2026-03-10", "2026-03-10T00:30")
     assert verify(w.pipeline.site, ["events", "dashboard"], span).differences == []
     assert list(w.pipeline.lake.layout.staging.rglob(".*")) == []

@@ -131,7 +131,7 @@ def test_a_late_event_of_before_heals_its_day_and_what_is_made_of_days(lived):
     assert w.revisions("events_daily") == {OLD: 2, FIRST: 1}
     assert {k: r for k, r in w.receipts("dashboard").items() if k in before} == before
     assert w.revisions("report")[OLD] == 2
-    assert w.pipeline.lake.ledger.reopened() == {}
+    assert w.pipeline.lake.ledger.reopened.all() == {}
     assert w.plan().works == ()
     assert verified(w).differences == []
 
@@ -154,14 +154,14 @@ def test_what_failed_or_waited_before_is_forgotten_and_other_code_of_before_is_n
     ledger, old = w.pipeline.lake.ledger, TimeWindow(w.instant(OLD), w.instant("2026-03-08 00:05"))
     ledger.work.fail("dashboard", old, "boom", w.now, transient=False)
     ledger.work.fail("events", old, "boom", w.now, transient=False)
-    ledger.reopen("dashboard", Intervals.of(old), "the test says so", w.now, w.now)
+    ledger.reopened.add("dashboard", Intervals.of(old), "the test says so", w.now, w.now)
     advanced(w)
     assert ledger.work.failures() == {}
-    assert ledger.reopened() == {}
+    assert ledger.reopened.all() == {}
     w.define(replace(dashboard, function=_other), report, hourly, summed)
     assert w.standing("dashboard").stale_code == 288 + 4
     w.define(replace(dashboard, code_version="2"), report, hourly, summed)
-    assert [r.span.start for r in ledger.reopened()["dashboard"]] == [w.instant(FIRST)]
+    assert [r.span.start for r in ledger.reopened.all()["dashboard"]] == [w.instant(FIRST)]
 
 
 def _other(events: pa.Table) -> pa.Table:
@@ -201,7 +201,7 @@ def test_whoever_has_the_lake_open_plans_by_it_at_once_and_refuses_an_old_key(li
     assert "has to reload its code location" in str(refused.value)
     # A run that was asked for before, and begins only now.
     asked = ledger.work.request(Work(HEAL, "5 min", old, ("dashboard",), True, "the test says so"), w.now)
-    ledger.reopen("dashboard", Intervals.of(old), "the test says so", w.now, w.now)
+    ledger.reopened.add("dashboard", Intervals.of(old), "the test says so", w.now, w.now)
     with other.running("dashboard", old, request=asked.id) as running:
         report = other.fill("dashboard", old, running)
     assert [o.state for o in report.outcomes] == ["confirmed"]

@@ -89,7 +89,7 @@ def test_a_partition_that_looks_back_at_days_that_went_is_left_as_it_is(world):
     after = w.revisions("week")
     # That of the 9th read the 6th, which went: made again it would lack what it had.
     assert (w.receipts("week")["2026-03-09"], after["2026-03-10"], after["2026-03-11"]) == (before, 2, 2)
-    assert w.pipeline.lake.ledger.reopened() == {}
+    assert w.pipeline.lake.ledger.reopened.all() == {}
     assert verify(w.pipeline.site, ["week"], everything(w)).reasons == {UNREADABLE: 2}
 
 
@@ -99,10 +99,10 @@ def test_a_partition_that_looks_back_at_days_about_to_go_is_said_to_be_left_as_i
     ledger, span = w.pipeline.lake.ledger, w.pipeline.range("week", "2026-03-08")
     with w.pipeline.running("week", span):
         w.run()
-        ledger.reopen("week", Intervals.of(span), "the test says so", w.now, w.now)
+        ledger.reopened.add("week", Intervals.of(span), "the test says so", w.now, w.now)
         assert verify(w.pipeline.site, ["week"], everything(w)).reasons == {LEFT: 1}
     w.run()
-    assert w.pipeline.lake.ledger.reopened() == {}
+    assert w.pipeline.lake.ledger.reopened.all() == {}
 
 
 def test_late_events_of_days_that_went_are_no_news(world):
@@ -268,7 +268,7 @@ def test_what_was_to_be_made_again_and_cannot_be_is_forgotten(world):
     ledger = w.pipeline.lake.ledger
     ledger.work.fail("week", w.pipeline.range("week", "2026-03-08"), "poison", w.now, transient=False, code=week.code)
     w.at("2026-03-12 00:06").run()
-    assert (ledger.work.failures(), ledger.reopened()) == ({}, {})
+    assert (ledger.work.failures(), ledger.reopened.all()) == ({}, {})
 
 
 def test_a_backup_of_before_knows_what_went_since(world, tmp_path):

@@ -214,7 +214,7 @@ def test_a_consumers_partition_whose_inputs_are_others_is_made_again_and_no_othe
     w.by_hand("events", "2026-03-11T00:45")
     rebuilt(w)
     assert recognise(w.pipeline.site) == 1
-    reopened = w.pipeline.lake.ledger.reopened()
+    reopened = w.pipeline.lake.ledger.reopened.all()
     assert [(r.span.start, r.reason) for r in reopened["dashboard"]] == [(w.instant("2026-03-11 00:45"), WHY)]
     assert "hour" not in reopened
     before = w.revisions("hour")

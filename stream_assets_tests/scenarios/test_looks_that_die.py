@@ -21,7 +21,7 @@ def look(w) -> None:
 
 
 def reopened(w) -> list[str]:
-    return [str(r.span) for r in w.pipeline.lake.ledger.reopened().get("events", ())]
+    return [str(r.span) for r in w.pipeline.lake.ledger.reopened.all().get("events", ())]
 
 
 def every_death(w, before, kept) -> int:

@@ -59,7 +59,7 @@ def test_they_stay_as_they_are_and_the_source_is_not_asked_again_for_each_of_the
     assert tables.count("events_daily") <= 5
     assert sorted(w.ids()) == sorted([*before, "late"])
     assert w.revisions("events_daily") == {FIRST: 1, SECOND: 2}
-    left = w.pipeline.lake.ledger.reopened()["events"]
+    left = w.pipeline.lake.ledger.reopened.all()["events"]
     assert not any(r.span.overlaps(w.pipeline.range("events", f"{SECOND}T12:00", f"{TODAY}T00:00")) for r in left)
     first, second = w.failures("events_daily")
     assert "the source no longer gives 1 of 1 events" in first
@@ -81,7 +81,7 @@ def test_a_source_that_has_them_again_ends_it(lossy):
     w.retry("events_daily")
     w.run()
     assert w.failures("events_daily") == []
-    assert w.pipeline.lake.ledger.reopened().get("events", ()) == ()
+    assert w.pipeline.lake.ledger.reopened.all().get("events", ()) == ()
     assert w.ids() == before
 
 

@@ -143,7 +143,7 @@ def test_a_window_of_a_sealed_day_is_accepted_through_the_streams_own_table(worl
     assert w.failures("events_daily")
     assert [o.state for o in accepted(w, "events", "2026-03-11T23:40").outcomes] == ["delivered by the day"]
     assert w.failures("events_daily") == []
-    assert w.pipeline.lake.ledger.reopened().get("events", ()) == ()
+    assert w.pipeline.lake.ledger.reopened.all().get("events", ()) == ()
 
 
 def test_a_day_that_is_read_whole_is_read_around_what_was_given_up(world):

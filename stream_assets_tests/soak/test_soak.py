@@ -115,7 +115,7 @@ def test_the_tables_are_those_of_a_lake_made_at_once(soaked_lake: Soaked) -> Non
     list(fresh.run())
     pipeline.observe()
     # What came late for closed days waits up to an hour here, and is there already.
-    waiting = Intervals.union_of(r.span for r in pipeline.lake.ledger.reopened().get("events", ()))
+    waiting = Intervals.union_of(r.span for r in pipeline.lake.ledger.reopened.all().get("events", ()))
     closed = TimeWindow(pipeline.lake.start, pipeline.calendar.day_around(pipeline.clock.now()).start)
     for table, count in (("dashboard", 576), ("report", 2)):
         ours, theirs = (

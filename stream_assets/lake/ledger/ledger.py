@@ -1,4 +1,4 @@
-"""Publications: what is in every table now, what was there before, and what is no longer right."""
+"""Publications: what is in every table now."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from pathlib import Path
 from uuid import uuid4
 
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import Reopened
 from stream_assets.core.receipt import Accepted, Receipt
 from stream_assets.core.window import Calendar, Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
 from stream_assets.lake.ledger.ages import AgeRecords
 from stream_assets.lake.ledger.current import Current, current_of
-from stream_assets.lake.ledger.database import Database, Row, instant, merged, spans, text
+from stream_assets.lake.ledger.database import Database, Row, instant, merged, text
 from stream_assets.lake.ledger.gone import GoneRecords
 from stream_assets.lake.ledger.history import HistoryRecords
 from stream_assets.lake.ledger.lateness import LatenessRecords
 from stream_assets.lake.ledger.place import place
+from stream_assets.lake.ledger.reopened import ReopenedRecords
 from stream_assets.lake.ledger.sources import SourceRecords
 from stream_assets.lake.ledger.work import WorkRecords
 
 FORMAT = "3"
 _HAS_GAPS = "receipt ->> 'accepted' != '[]'"
 """As the index `current_by_gap` says it."""
-_INSERT_REOPENED = 'insert into reopened (tbl, start, "end", reason, since, latest, not_before) values (?,?,?,?,?,?,?)'
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Ledger:
 
     `work` holds requests, leases and failures; `sources` holds watermarks, cursors and known files; `ages` holds what has
     been looked at again, `lateness` how late events come, `history` what was published and done, `gone` what is
-    not kept any longer.
+    not kept any longer, `reopened` what is no longer right.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,6 +57,7 @@ class Ledger:
         self.lateness = LatenessRecords(self.database)
         self.history = HistoryRecords(self.database)
         self.gone = GoneRecords(self.database)
+        self.reopened = ReopenedRecords(self.database)
 
     def create(self, calendar: Calendar, start: datetime, windows_from: datetime, now: datetime) -> None:
         """Make a new ledger: what is fixed when a lake is made is stored here. The first of several wins."""
@@ -209,23 +209,6 @@ class Ledger:
             )
         )
 
-    def reopened(self) -> dict[str, tuple[Reopened, ...]]:
-        """Return all spans that are no longer right, by table, oldest first."""
-        found: dict[str, list[Reopened]] = {}
-        for row in self.database.rows("select * from reopened order by tbl, start"):
-            span = next(spans([row]))
-            item = Reopened(span, row["reason"], instant(row["since"]), instant(row["not_before"]))
-            found.setdefault(row["tbl"], []).append(item)
-        return {table: tuple(items) for table, items in found.items()}
-
-    def mark(self) -> int:
-        """Return a number that grows with everything that is reopened: who reads now has seen what was reopened under it.
-
-        Clocks would not do: one that is set back tells of a later moment as of an earlier one.
-        """
-        row = self.database.row("select seq from sqlite_sequence where name = 'reopened'")
-        return row["seq"] if row else 0
-
     def made_by_other_code(self, codes: Mapping[str, str], since: datetime) -> dict[str, Intervals]:
         """Return by table the partitions that start at `since` or later and that another code made than `codes` says."""
         # One query, however many tables there are; `cross join` has SQLite look each of them up by its key.
@@ -336,55 +319,13 @@ class Ledger:
             "insert into coverage values (?, ?, ?)", [(table, text(s.start), text(s.end)) for s in after]
         )
 
-    def reopen(self, table: str, spans_: Intervals, reason: str, since: datetime, not_before: datetime) -> None:
-        """Record that content of `table` inside `spans_` is no longer right.
-
-        Where that is recorded already it stays due as it was, but only what is read from now on mends it: a reader that is
-        under way has not seen what came now.
-        """
-        if spans_.hull is None:
-            return
-        known, mark = self._reopened_in(table, spans_.hull), self.mark() + 1
-        for row in known:
-            self._reopen_again(row, spans_, mark)
-        facts = (reason, text(since), mark, text(not_before))
-        self.database.change_many(
-            _INSERT_REOPENED, [(table, text(s.start), text(s.end), *facts) for s in spans_ - merged(known)]
-        )
-
-    def _reopened_in(self, table: str, span: TimeWindow) -> list[Row]:
-        return self.database.rows(
-            'select * from reopened where tbl = ? and start < ? and "end" > ?',
-            (table, text(span.end), text(span.start)),
-        )
-
-    def _reopen_again(self, row: Row, spans_: Intervals, mark: int) -> None:
-        whole = next(spans([row]))
-        hit = spans_.clip(whole)
-        if not hit:
-            return
-        self.database.change("delete from reopened where id = ?", (row["id"],))
-        for part, seen in [(p, mark) for p in hit] + [(p, row["latest"]) for p in Intervals.of(whole) - hit]:
-            self._insert_reopened(row["tbl"], part, row["reason"], row["since"], seen, row["not_before"])
-
-    def _insert_reopened(
-        self, table: str, span: TimeWindow, reason: str, since: str, latest: int, not_before: str
-    ) -> None:
-        values = (table, text(span.start), text(span.end), reason, since, latest, not_before)
-        self.database.change(_INSERT_REOPENED, values)
-
     def settle(self, table: str, span: TimeWindow, read_at: int) -> None:
         """Strike out what was reopened up to the mark `read_at` inside `span`, and the failures there: both have been mended.
 
         A day of a stream mends its windows too.
         """
         for name in {table, self.stream_of(table) or table}:
-            for row in self._reopened_in(name, span):
-                if row["latest"] > read_at:
-                    continue
-                self.database.change("delete from reopened where id = ?", (row["id"],))
-                for rest in Intervals.of(*spans([row])) - Intervals.of(span):
-                    self._insert_reopened(name, rest, row["reason"], row["since"], row["latest"], row["not_before"])
+            self.reopened.strike(name, span, read_at)
             self.work.clear_failures(name, span)
 
 

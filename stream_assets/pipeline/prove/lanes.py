@@ -130,7 +130,7 @@ def _with_heals(pipeline: Pipeline, instants: Sequence[datetime], clock: Settabl
     """Yield `instants`, and then an hour later each time for as long as something is reopened: days heal at most hourly."""
     yield from instants
     for _ in range(_MOST_HEALS):
-        if not pipeline.lake.ledger.reopened():
+        if not pipeline.lake.ledger.reopened.all():
             return
         yield clock.now() + HEAL_EVERY + _AFTER
 

@@ -119,7 +119,7 @@ class Events:
 
     def _not_as_source(self, theirs: WindowContent, kept: pa.Table) -> Difference:
         observe(self._site)  # what has arrived since the look before is no loss: the planner is told of it now
-        waiting = Intervals.union_of(r.span for r in self._lake.ledger.reopened().get(self._stream.name, ()))
+        waiting = Intervals.union_of(r.span for r in self._lake.ledger.reopened.all().get(self._stream.name, ()))
         failed = self._lake.ledger.work.failures().get(self._table.name, ())
         stuck = Intervals.union_of(f.span for f in failed if not f.transient)
         is_known = waiting.covers(theirs.window) and not stuck.clip(theirs.window)

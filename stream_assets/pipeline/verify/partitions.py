@@ -85,7 +85,7 @@ class Partitions:
         """Compare the windows of a sealed day with the copies of them that are still kept."""
         stream = next(s for s in self._site.declarations.streams if s.daily == day.table)
         facts = {f.start: (f.rows, f.digest) for f in day.receipt.windows}
-        waiting = Intervals.union_of(r.span for r in self._lake.ledger.reopened().get(stream.name, ()))
+        waiting = Intervals.union_of(r.span for r in self._lake.ledger.reopened.all().get(stream.name, ()))
         for copy in self._lake.ledger.current(stream.name, day.span):
             if facts.get(copy.span.start) != (copy.rows, copy.digest):
                 said = f"the day {self._lake.calendar.key(day.span, 'day')} and the copy of this window differ; readers get the day's"
