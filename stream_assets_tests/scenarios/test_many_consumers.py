@@ -56,7 +56,7 @@ def noting(pipeline: Pipeline, asked: Asked) -> Iterator[None]:
 
     def note(statement: str) -> None:
         asked.statements += 1
-        if not connection.in_transaction and statement.startswith(("begin", "insert", "update", "delete")):
+        if not connection.in_transaction and statement.startswith(("begin immediate", "insert", "update", "delete")):
             if statement.startswith("insert into automation"):
                 asked.signs += 1
             else:
