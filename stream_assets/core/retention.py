@@ -34,5 +34,5 @@ class Retention:
 
 
 HISTORY = timedelta(days=90)
-"""How long the ledger keeps each publication and each piece of work by itself, counted from the newest day with events;
-after that, sums of each day."""
+"""How long the ledger keeps each publication and each piece of work by itself, counted from the newest day with events,
+and twice as long by the clock; after that, sums of each day."""

@@ -136,6 +136,12 @@ class Calendar:
         first, last = self.day_of(span.start), self.day_of(span.end - timedelta(microseconds=1))
         return [self.day(first + timedelta(days=n)) for n in range((last - first).days + 1)]
 
+    def whole_days(self, span: TimeWindow) -> TimeWindow:
+        """Return the local days that share an instant with `span`, as one interval; `span` itself where it is empty."""
+        if not span:
+            return span
+        return TimeWindow(self.day_around(span.start).start, self.day_around(span.end - timedelta(microseconds=1)).end)
+
     def partitions(self, span: TimeWindow, grain: Grain) -> list[TimeWindow]:
         """Return the partitions of `grain` that share an instant with `span`, oldest first."""
         if grain == "day":

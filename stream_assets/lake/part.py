@@ -1,9 +1,11 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""Reading a part of a day's file: by its receipt it is known which rows the wanted windows are."""
+"""A file and what is wanted of it: by the receipt of a day's file it is known which rows the wanted windows are."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +13,33 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stream_assets.core.intervals import Intervals
+from stream_assets.core.window import TimeWindow
 from stream_assets.events.schema import EVENT_TIME, empty
 from stream_assets.lake.ledger import Current
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFile:
+    """One file of a table, and the part of it that was asked for.
+
+    Attributes:
+        wanted: event time that is to be read from it; all of it where that is the whole partition.
+        is_cut: whether a part of it can be wanted: its rows have event times.
+    """
+
+    current: Current
+    path: Path
+    wanted: Intervals
+    is_cut: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row of the file is wanted."""
+        return self.wanted.covers(self.current.span)
+
+    def inside(self, span: TimeWindow) -> LakeFile:
+        """Return what of it is wanted in a part of the event time that was asked for."""
+        return replace(self, wanted=self.wanted.clip(span)) if self.is_cut else self
 
 
 def rows_inside(file: pq.ParquetFile, current: Current, wanted: Intervals, columns: list[str]) -> pa.Table:

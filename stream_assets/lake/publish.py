@@ -251,7 +251,8 @@ class Publisher:
         wanted = staged.receipt.revision
         known, seq = self._ledger.revision_and_seq(staged.receipt.table, staged.receipt.span)
         on_disk = _newest(self._layout, self._target(staged))[0]
-        if known != wanted - 1 or on_disk > known:
+        is_newer = on_disk > known and not _is_leaving(self._layout, self._ledger, self._target(staged))
+        if known != wanted - 1 or is_newer:
             raise Conflict(
                 f"{staged.receipt.table} {staged.receipt.span} was published by another writer meanwhile "
                 f"(revision {max(known, on_disk)}, not {wanted - 1}): the work is planned again"
@@ -309,6 +310,10 @@ class Publisher:
                     move_new(target, staged.folder)
 
 
+def _is_leaving(layout: Layout, ledger: Ledger, folder: Path) -> bool:
+    return str(folder.relative_to(layout.root)) in ledger.gone.leaving()
+
+
 def newer(layout: Layout, ledger: Ledger, table: str, grain: Grain, span: TimeWindow) -> tuple[Receipt, Path] | None:
     """Return the file on disk that is newer than the ledger's record, with its receipt; None without one.
 
@@ -319,7 +324,7 @@ def newer(layout: Layout, ledger: Ledger, table: str, grain: Grain, span: TimeWi
     """
     folder = layout.partition(table, grain, span)
     revision, name = _newest(layout, folder)
-    if revision <= ledger.revision(table, span) or str(folder.relative_to(layout.root)) in ledger.gone.leaving():
+    if revision <= ledger.revision(table, span) or _is_leaving(layout, ledger, folder):
         return None
     receipt = read_receipt(folder / name)
     if (receipt.table, receipt.span.start, receipt.revision) != (table, span.start, revision):

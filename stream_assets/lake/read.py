@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from itertools import count, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,14 +25,14 @@ from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import Current, Ledger
 from stream_assets.lake.parquet import fit, unified
-from stream_assets.lake.part import rows_inside
+from stream_assets.lake.part import LakeFile, rows_inside
 from stream_assets.lake.publish import adopt_newer
 from stream_assets.lake.relation import condition, quoted, scan
 
 if TYPE_CHECKING:
     import duckdb
 
-Kept = dict[tuple[str, Intervals], tuple[pa.Schema, pa.Table]]
+Opened = dict[tuple[str, Intervals], tuple[pa.Schema, pa.Table]]
 """What has been read of files, each with all of its columns' names: see `Lake.read`."""
 
 LOOKS_BEFORE_LOCK = 5
@@ -46,30 +45,6 @@ T = TypeVar("T")
 
 class Replaced(Conflict, FileNotFoundError):
     """A file was replaced between the ledger's answer and its opening."""
-
-
-@dataclass(frozen=True, slots=True)
-class LakeFile:
-    """One file of a table, and the part of it that was asked for.
-
-    Attributes:
-        wanted: event time that is to be read from it; all of it where that is the whole partition.
-        is_cut: whether a part of it can be wanted: its rows have event times.
-    """
-
-    current: Current
-    path: Path
-    wanted: Intervals
-    is_cut: bool
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every row of the file is wanted."""
-        return self.wanted.covers(self.current.span)
-
-    def inside(self, span: TimeWindow) -> LakeFile:
-        """Return what of it is wanted in a part of the event time that was asked for."""
-        return replace(self, wanted=self.wanted.clip(span)) if self.is_cut else self
 
 
 class Reader:
@@ -137,11 +112,11 @@ class Reader:
         *,
         keys: bool,
         files: Sequence[LakeFile] | None,
-        kept: Kept | None,
+        opened: Opened | None,
     ) -> pa.Table:
         """See `Lake.read`."""
         grain, lists = self.grain(table) if keys else None, self._lists(table, span, files)
-        parts: Kept = {} if kept is None else kept
+        parts: Opened = {} if opened is None else opened
         return self._again(lambda: self._read(table, span, next(lists), columns, grain, parts))
 
     def _read(
@@ -151,16 +126,16 @@ class Reader:
         files: Sequence[LakeFile],
         columns: Sequence[str] | None,
         grain: Grain | None,
-        kept: Kept,
+        opened: Opened,
     ) -> pa.Table:
         if not files:
             return pa.table({})
         asked_for = {(f.current.file, f.wanted): f for f in files}
-        fresh = {key: f for key, f in asked_for.items() if key not in kept}
+        fresh = {key: f for key, f in asked_for.items() if key not in opened}
         few = len(fresh) < FILES_AT_ONCE
         read = _all(lambda f: self._rows(f, columns, grain, use_threads=few), list(fresh.values()))
-        kept.update(zip(fresh, read, strict=True))
-        parts = [kept[key] for key in asked_for]
+        opened.update(zip(fresh, read, strict=True))
+        parts = [opened[key] for key in asked_for]
         if columns is None:
             schema = unified(schema for schema, _ in parts)
         else:

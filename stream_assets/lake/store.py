@@ -26,8 +26,9 @@ from stream_assets.lake.disk import hold, lake_errors
 from stream_assets.lake.founding import Foundation
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.parquet import columns_of, fit, read_receipt, unified
+from stream_assets.lake.part import LakeFile
 from stream_assets.lake.publish import Publisher, adopt_newer, newer
-from stream_assets.lake.read import FILES_AT_ONCE, Kept, LakeFile, Reader
+from stream_assets.lake.read import FILES_AT_ONCE, Opened, Reader
 from stream_assets.lake.rejected import Rejected
 from stream_assets.lake.released import Released
 
@@ -111,7 +112,7 @@ class Lake(Foundation):
         *,
         keys: bool = False,
         files: Sequence[LakeFile] | None = None,
-        kept: Kept | None = None,
+        opened: Opened | None = None,
     ) -> pa.Table:
         """Return the rows of `table` inside `span` `[start, end)`, oldest partition first.
 
@@ -124,7 +125,7 @@ class Lake(Foundation):
             columns: names in the order wanted; all by default.
             keys: whether to add the partition's columns `day` and `window_start`.
             files: what `files` gave of event time that includes `span`, so that it is not asked for again.
-            kept: what earlier calls with the same table, columns and keys have read of files, so that overlapping spans
+            opened: what earlier calls with the same table, columns and keys have read of files, so that overlapping spans
                 open each of them once; this call's is added.
 
         Returns:
@@ -133,7 +134,7 @@ class Lake(Foundation):
         Raises:
             LakeError: terminal; no such table or column, columns whose types do not fit together, or a file is gone.
         """
-        return self._reader.read(table, span, columns, keys=keys, files=files, kept=kept)
+        return self._reader.read(table, span, columns, keys=keys, files=files, opened=opened)
 
     def empty(self, table: str, columns: Sequence[str] | None, span: TimeWindow) -> pa.Table:
         """Return no events of a stream, in the columns that it had last, or in `columns`: null before its first event.

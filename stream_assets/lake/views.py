@@ -10,8 +10,9 @@ from uuid import uuid4
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.events.schema import EMPTY
 from stream_assets.lake.parquet import unified
+from stream_assets.lake.part import LakeFile
 from stream_assets.lake.relation import quoted, text
-from stream_assets.lake.store import Lake, LakeFile
+from stream_assets.lake.store import Lake
 
 if TYPE_CHECKING:
     import duckdb

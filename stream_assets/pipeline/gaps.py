@@ -103,6 +103,7 @@ def reopen(pipeline: Pipeline, table: str, span: TimeWindow, reason: str, by: st
     said += _text(reason, "reason", MOST_REASON)
     target, ledger, now = pipeline.table(table), pipeline.lake.ledger, pipeline.clock.now()
     pipeline.lake.refuse_copy()
+    pipeline.refuse_before_first(target, span.start)
     pipeline.refuse_gone(target, span.start, Rule(pipeline.declarations, pipeline.state(), pipeline.calendar, now))
     names = [target.stream.name, target.stream.daily] if target.stream else [table]
     with ledger.transaction():

@@ -20,7 +20,8 @@ from stream_assets.core.window import EPOCH, GRID, TimeWindow
 from stream_assets.errors import Conflict
 from stream_assets.events.buffers import numbers_of
 from stream_assets.events.schema import EVENT_TIME
-from stream_assets.lake.read import Kept, LakeFile
+from stream_assets.lake.part import LakeFile
+from stream_assets.lake.read import Opened
 from stream_assets.lake.relation import condition, quoted
 from stream_assets.pipeline.forms import connect, to_form
 from stream_assets.pipeline.site import Site
@@ -49,7 +50,7 @@ class Inputs:
         self._consumer = consumer
         self._hull = hull
         self._streams: dict[str, tuple[pa.Table, npt.NDArray[np.int64]]] = {}
-        self._kept: dict[str, Kept] = {name: {} for name in consumer.inputs}
+        self._opened: dict[str, Opened] = {name: {} for name in consumer.inputs}
         self.mark = site.ledger.reopened.mark()
         self.seq = site.ledger.seq()
         self.readable = {name: self._delivered(name) for name in consumer.inputs}
@@ -109,8 +110,8 @@ class Inputs:
         grain = self._site.declarations.tables[name].grain
         keys = grain != self._consumer.grain or bool(self._consumer.lookback)
         spans = wanted if grain == "5 min" else Intervals.of(span)
-        lake, files, kept = self._site.lake, self.files[name], self._kept[name]
-        tables = [lake.read(name, s, columns, keys=keys, files=files, kept=kept) for s in spans]
+        lake, files, opened = self._site.lake, self.files[name], self._opened[name]
+        tables = [lake.read(name, s, columns, keys=keys, files=files, opened=opened) for s in spans]
         return pa.concat_tables([t for t in tables if t.column_names] or tables[:1], promote_options="permissive")
 
     def _relation(self, name: str, wanted: Intervals) -> duckdb.DuckDBPyRelation | None:

@@ -241,9 +241,12 @@ def _reopen_older(site: Site, consumer: Consumer, hit: TimeWindow, seq: int, rea
 def give_up(site: Site) -> None:
     """Forget what was to be made again of consumers' partitions that cannot be: of what they are made from, some was removed."""
     ledger = site.ledger
-    if not ledger.gone.borders()["kept_from"]:
+    borders = ledger.gone.borders()["kept_from"].values()
+    if not borders or not site.declarations.consumers:
         return
-    waiting = ledger.reopened.all().keys() | ledger.work.failures().keys()
+    gone = max(borders) + max(c.lookback for c in site.declarations.consumers) + timedelta(days=1)
+    noted = [*ledger.reopened.all().items(), *ledger.work.failures().items()]
+    waiting = {name for name, items in noted if any(item.span.start < gone for item in items)}
     tables = [t for t in site.declarations.tables.values() if t.consumer and t.name in waiting]
     if not tables:
         return

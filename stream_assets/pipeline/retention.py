@@ -73,8 +73,10 @@ class _Removal:
                 return self._days(self._stream)
             case "rejected":
                 return self._rejected(self._stream)
-            case _:
+            case "history":
                 return self._history()
+            case None:
+                raise AssertionError(f"{self._work} removes nothing")
 
     @property
     def _stream(self) -> StreamSpec:

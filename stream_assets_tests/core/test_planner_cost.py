@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import Plan, plan
+from stream_assets.core.planning import InFlight, LedgerState, Plan, plan
 from stream_assets.core.window import TimeWindow
 from stream_assets_tests.core.simulator import DAY, DEFAULT, World, at, consumer
 
@@ -28,9 +29,9 @@ def filled(days: int, now: str = "2026-03-10T14:37") -> World:
     return world
 
 
-def planned(world: World) -> tuple[Plan, int]:
+def planned(world: World, state: LedgerState | None = None) -> tuple[Plan, int]:
     """Return the plan and how many calls it took to make it."""
-    state, calls = world.state(), 0
+    state, calls = state or world.state(), 0
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
         nonlocal calls
@@ -69,3 +70,17 @@ def test_a_quiet_tick_of_a_thousand_consumers_takes_few_calls_each() -> None:
     found, calls = planned(world)
     assert not found.works
     assert calls < 200 * 1000
+
+
+def test_what_others_have_in_flight_costs_one_interval_each_and_not_one_a_day() -> None:
+    counted: list[int] = []
+    for days in (10, 5 * 365):
+        world = filled(days)
+        span = TimeWindow(at("2026-03-10"), world.now)
+        others = tuple(InFlight((f"other{n}",), span, is_catch_up=False) for n in range(100))
+        state = replace(world.state(), in_flight=others)
+        found, calls = planned(world, state)
+        assert [work for work in found.works if work.removes] == []
+        counted.append(calls)
+    few, many = counted
+    assert many <= few * 1.02

@@ -57,6 +57,15 @@ def test_what_is_read_at_one_moment_does_not_see_what_others_change_meanwhile(la
     assert sources.cursor("events") == "2"
 
 
+def test_a_change_at_a_moment_that_is_only_read_is_refused_and_not_lost(lake: Lake) -> None:
+    sources, database = lake.ledger.sources, lake.ledger.database
+    sources.move_cursor("events", "1")
+    with database.moment(), pytest.raises(LakeError), database.transaction():
+        sources.move_cursor("events", "2")
+    sources.move_cursor("events", "3")
+    assert sources.cursor("events") == "3"
+
+
 def test_a_moment_inside_a_change_sees_the_change_and_leaves_it_open(lake: Lake) -> None:
     sources, database = lake.ledger.sources, lake.ledger.database
     with database.transaction():

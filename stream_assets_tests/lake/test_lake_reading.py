@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import Conflict, LakeError
-from stream_assets.lake.read import Kept
+from stream_assets.lake.read import Opened
 from stream_assets.lake.store import Lake
 from stream_assets.testing.partitions import DAY, WINDOWS, events, ids, publish, publish_day_and_window
 from stream_assets_tests.lake.conftest import lake_in
@@ -101,12 +101,19 @@ def test_every_file_is_opened_once(lake: Lake, opened: list[str]) -> None:
 
 def test_reads_that_overlap_open_each_file_once_between_them(lake: Lake, opened: list[str]) -> None:
     publish(lake, "dashboard", *((w, events(w, 2)) for w in WINDOWS[:40]))
-    files, kept = lake.files("dashboard", DAY), Kept()
+    files, kept = lake.files("dashboard", DAY), Opened()
     for first in range(28):
         span = TimeWindow(WINDOWS[first].start, WINDOWS[first + 12].end)
-        found = lake.read("dashboard", span, ["event_id", "amount"], keys=True, files=files, kept=kept)
+        found = lake.read("dashboard", span, ["event_id", "amount"], keys=True, files=files, opened=kept)
         assert len(opened) == len(set(opened)) == first + 13
         assert found.equals(pa.concat_tables([_with_keys(w) for w in WINDOWS[first : first + 13]]))
+
+
+def test_reads_of_parts_of_a_day_do_not_take_what_was_read_of_it_for_other_parts(lake: Lake) -> None:
+    publish(lake, "events_daily", (DAY, pa.concat_tables([events(w, 2) for w in WINDOWS])))
+    files, kept = lake.files("events", DAY), Opened()
+    for window in (WINDOWS[3], WINDOWS[4], WINDOWS[3]):
+        assert ids(lake.read("events", window, files=files, opened=kept)) == ids(events(window, 2))
 
 
 def _with_keys(window: TimeWindow) -> pa.Table:

@@ -101,6 +101,8 @@ def test_a_partition_that_looks_back_at_days_about_to_go_is_said_to_be_left_as_i
         w.run()
         ledger.reopened.add("week", Intervals.of(span), "the test says so", w.now, w.now)
         assert verify(w.pipeline.site, ["week"], everything(w)).reasons == {LEFT: 1}
+        w.run()
+        assert "week" in ledger.reopened.all()  # they may yet be kept for longer
     w.run()
     assert w.pipeline.lake.ledger.reopened.all() == {}
 
@@ -230,6 +232,24 @@ def test_what_goes_while_it_is_verified_is_no_difference(world):
         found = verify(w.pipeline.site, ["week"], span)
     assert "2026-03-05" not in w.revisions("events_daily")
     assert (found.differences, found.reasons) == ([], {UNREADABLE: 1})
+
+
+def test_rows_that_verify_looks_at_again_are_counted_once(world, monkeypatch):
+    w = month(world, moving)
+    span = w.pipeline.range("week", "2026-03-09T12:00", "2026-03-09T14:00")
+    quiet = verify(w.pipeline.site, ["week"], span)
+    refuse, looks = Inputs.refuse_removed, []
+
+    def once(inputs):
+        looks.append(inputs)
+        if len(looks) == 10:
+            raise Conflict("the test says so")
+        refuse(inputs)
+
+    monkeypatch.setattr(Inputs, "refuse_removed", once)
+    found = verify(w.pipeline.site, ["week"], span)
+    assert (found.consumer_rows, found.partitions) == (quiet.consumer_rows, quiet.partitions)
+    assert len(looks) > found.partitions > 0 < found.consumer_rows
 
 
 def test_what_cannot_be_made_again_is_not_promised_to_be(world):

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from stream_assets.core.planning import HEAL
+from stream_assets.core.intervals import Intervals
+from stream_assets.core.planning import HEAL, RECORDS
 from stream_assets.errors import LakeUnavailable
 from stream_assets.lake.ledger.history import HistoryRecords
 from stream_assets.lake.read import Reader, Replaced
 from stream_assets.pipeline import pipeline, retention
+from stream_assets.pipeline.retention import clear_leaving
 from stream_assets_tests.scenarios.buyers import dashboard, report
 from stream_assets_tests.scenarios.kept import (
     SECOND,
@@ -141,6 +143,23 @@ def test_what_a_crash_kept_from_leaving_is_not_taken_back_by_a_reader_that_knew_
     no_difference(w)
 
 
+def test_what_a_crash_kept_from_leaving_is_in_nobodys_way(world, monkeypatch):
+    w = sealed_day(world)
+    w.at("2026-03-18 00:10")
+    with monkeypatch.context() as crash:
+        crash.setattr(retention, "clear_leaving", lambda _: None)
+        w.run()
+    ledger, day = w.pipeline.lake.ledger, w.pipeline.range("events_daily", "2026-03-10")
+    with ledger.transaction():  # the day is lost, so its windows are wanted again
+        for current in ledger.current("events_daily", day):
+            ledger.remove(current, "lost", w.now)
+        ledger.cover("events_daily", [day], Intervals())
+    assert w.by_hand("events", "2026-03-10T00:00", "2026-03-10T00:10").count("published") == 2
+    w.clock.advance(timedelta(minutes=20))
+    clear_leaving(w.pipeline.site)
+    assert len(files(w, "events", "2026-03-10")) == 2
+
+
 # The ledger's own records.
 
 
@@ -152,7 +171,7 @@ def test_records_of_single_publications_become_sums_of_each_day(world):
         ledger.history.worked(w.now.date() - timedelta(days=10), w.now),
     )
     seq = ledger.seq()
-    w.at("2026-06-20 00:06")
+    w.at("2026-09-18 00:06")
     w.shop.is_down = True
     assert [work.removes for work in w.run() if work.removes == "history"] == ["history"]
     assert ledger.database.rows("select * from publication where committed_at < '2026-03-12'") == []
@@ -166,9 +185,9 @@ def test_records_of_single_publications_become_sums_of_each_day(world):
 def test_records_of_years_become_sums_in_pieces_of_a_month(world):
     w = sealed_day(world)
     before = w.pipeline.lake.ledger.history.published(w.now.date() - timedelta(days=10))
-    w.at("2026-08-20 00:06")
+    w.at("2026-11-18 00:06")
     assert [work.span.duration.days for work in w.run() if work.removes == "history"] == [31, 31, 11]
-    after = w.pipeline.lake.ledger.history.published(w.now.date() - timedelta(days=200))
+    after = w.pipeline.lake.ledger.history.published(w.now.date() - timedelta(days=300))
     assert [p for p in after if p.day <= before[-1].day] == before
 
 
@@ -178,7 +197,7 @@ def test_a_consumer_that_was_away_while_records_were_folded_makes_what_it_has_ag
     w.shop.add(w.instant("2026-03-10 00:07"), w.now + SECOND)
     w.clock.advance(timedelta(hours=2))
     w.run()
-    w.at("2026-06-20 00:06").run()
+    w.at("2026-09-18 00:06").run()
     w.define(dashboard, report)
     w.run()
     assert w.revisions("report")["2026-03-10"] == 2
@@ -237,7 +256,7 @@ def test_what_a_removal_that_breaks_off_leaves_is_free_at_once(world, monkeypatc
 
 def test_a_failure_to_fold_records_waits_like_any_other(world, monkeypatch):
     w = sealed_day(world)
-    w.at("2026-06-20 00:06").run()
+    w.at("2026-09-18 00:06").run()
     w.clock.advance(timedelta(days=1))
 
     def full(*_asked):
@@ -252,3 +271,25 @@ def test_a_failure_to_fold_records_waits_like_any_other(world, monkeypatch):
     w.clock.advance(timedelta(minutes=20))
     assert [work.removes for work in w.run()] == ["history"]
     assert w.failures("__ledger") == []
+
+
+def test_records_of_a_stream_without_new_events_become_sums_too_twice_as_late(world):
+    w = world(report, now="2026-03-10 00:06", start="2026-03-08", sources={"events": hourly()})
+    w.run()
+    w.shop.quiet = (0, 24)
+    w.at("2026-08-01 00:06").run()
+    assert w.pipeline.lake.ledger.history.folded_upto() == 0
+    w.at("2026-12-01 00:06").run()
+    first = w.pipeline.lake.ledger.gone.borders()["history_from"][RECORDS]
+    assert f"{first:%Y-%m-%d}" == "2026-06-04"
+    assert w.pipeline.lake.ledger.history.folded_upto() > 0
+
+
+def test_a_border_of_records_that_is_ahead_of_the_clock_comes_back(world):
+    w = sealed_day(world, end=None)
+    w.at("2026-06-20 00:06").run()
+    gone = w.pipeline.lake.ledger.gone
+    gone.move_border("history_from", RECORDS, w.now + timedelta(days=400))
+    w.clock.advance(timedelta(days=1))
+    assert "history" in [work.removes for work in w.run()]
+    assert gone.borders()["history_from"][RECORDS] < w.now

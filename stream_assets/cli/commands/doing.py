@@ -40,9 +40,9 @@ def do_due(session: Session, pipeline: Pipeline, only: Callable[[Work], bool] = 
 def held_facts(pipeline: Pipeline, only: Callable[[Work], bool]) -> list[dict[str, Any]]:
     """Return what `only` lets pass of what has to go and waits; its reason says for what."""
     from stream_assets.cli.facts.work import work_facts
-    from stream_assets.core.planning import waiting
+    from stream_assets.core.planning import held
 
-    return [work_facts(work, pipeline.calendar) for work in waiting(pipeline.rule()) if only(work)]
+    return [work_facts(work, pipeline.calendar) for work in held(pipeline.rule()) if only(work)]
 
 
 def done_facts(works: list[dict[str, Any]], held: list[dict[str, Any]], said: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 
 from stream_assets.core.planning.due import Horizon, Rule, horizons
 from stream_assets.core.planning.plan import Plan, plan
-from stream_assets.core.planning.retention import waiting
+from stream_assets.core.planning.retention import held
 from stream_assets.core.planning.state import Failure, InFlight, LedgerState, Reopened, TableState
 from stream_assets.core.planning.work import HEAL, RECORDS, Removes, Work, removal_of
 
@@ -23,8 +23,8 @@ __all__ = [
     "Rule",
     "TableState",
     "Work",
+    "held",
     "horizons",
     "plan",
     "removal_of",
-    "waiting",
 ]

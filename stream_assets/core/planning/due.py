@@ -267,15 +267,7 @@ class Rule:
         return not (failure.upto is not None and more is not None and more.end > failure.upto)
 
     def _whole(self, table: Table, spans: Intervals) -> Intervals:
-        return Intervals.union_of(p for s in spans for p in _rounded(s, table, self.calendar))
-
-
-def _rounded(span: TimeWindow, table: Table, calendar: Calendar) -> list[TimeWindow]:
-    if table.grain == "5 min":
-        return [span]
-    return [
-        TimeWindow(calendar.day_around(span.start).start, calendar.day_around(span.end - timedelta(microseconds=1)).end)
-    ]
+        return spans if table.grain == "5 min" else Intervals.union_of(map(self.calendar.whole_days, spans))
 
 
 def reach(span: TimeWindow, table: Table, calendar: Calendar) -> TimeWindow:

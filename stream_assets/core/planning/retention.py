@@ -47,13 +47,14 @@ def removals(rule: Rule) -> list[Work]:
     return [work for going in _all(rule) if (work := _next(rule, going))]
 
 
-def waiting(rule: Rule) -> list[Work]:
+def held(rule: Rule) -> list[Work]:
     """Return what is to go and has to wait; its reason says for what."""
     return [
         going.work(part, f"{going.reason}; {why}")
         for going in _all(rule)
         for span, why in _waits(rule, going.table)
         for part in going.days.clip(span)
+        if going.border is None or part.end > going.border
     ]
 
 
@@ -96,9 +97,9 @@ def _history(rule: Rule) -> Iterator[_Going]:
     known = rule.state.history_from
     if known is None:
         return
-    # Age is counted as that of events; a finished history has no newer ones, so there the clock alone counts.
-    ends = (rule.kept_for(stream, HISTORY) for stream in rule.declarations.streams if stream.end is None)
-    end = max(filter(None, ends), default=rule.calendar.day_around(rule.now - HISTORY).start)
+    # Age is counted as that of events; where no new ones come, the clock counts that much later.
+    ends = [rule.kept_for(stream, HISTORY) for stream in rule.declarations.streams]
+    end = max([*filter(None, ends), rule.calendar.day_around(rule.now - 2 * HISTORY).start])
     # A border that is ahead of the clock was set before the clock was set back.
     first = known if known <= rule.now else end - timedelta(days=1)
     if first < end:
@@ -138,18 +139,18 @@ def _busy(rule: Rule, table: str) -> Intervals:
     """Return the days that work in flight fills or reads; of what others declare, nobody here knows what it reads."""
     declared = rule.declarations.tables
     stream = declared[table].stream if table in declared else None
-    spans: list[TimeWindow] = []
+    spans: set[TimeWindow] = set()
     for work in rule.state.in_flight:
         for name in work.tables:
             other = declared.get(name)
             if name == table or (stream and other and other.stream == stream):
-                spans.append(work.span)
+                spans.add(work.span)
             elif stream and other and other.consumer and stream.name in other.consumer.inputs:
-                spans.append(lookback_span(work.span, other, rule.state.start, rule.calendar))
+                spans.add(lookback_span(work.span, other, rule.state.start, rule.calendar))
             elif stream and other is None and name != RECORDS:
-                spans.append(TimeWindow(rule.state.start, max(rule.now, work.span.end)))
+                spans.add(TimeWindow(rule.state.start, max(rule.now, work.span.end)))
     return _days(rule, spans)
 
 
 def _days(rule: Rule, spans: Iterable[TimeWindow]) -> Intervals:
-    return Intervals.union_of(d for s in spans for d in rule.calendar.days(s))
+    return Intervals.union_of(map(rule.calendar.whole_days, spans))

@@ -180,7 +180,7 @@ class Database:
 
     @contextmanager
     def moment(self) -> Generator[None]:
-        """Everything read inside is of one moment, whatever others change meanwhile. Nothing may be changed inside.
+        """Everything read inside is of one moment, whatever others change meanwhile. What changes it inside is refused.
 
         Raises:
             LakeUnavailable: transient; the ledger cannot be used now.
@@ -191,9 +191,11 @@ class Database:
             return
         with self._errors():
             connection.execute("begin")
+            connection.execute("pragma query_only = on")
         try:
             yield
         finally:
+            connection.execute("pragma query_only = off")
             if connection.in_transaction:
                 connection.rollback()
 

@@ -42,6 +42,7 @@ class Consumers:
         self._table = table
         self._consumer = consumer
         self._unread: dict[str, list[TimeWindow]] = {}
+        self._rows = 0
 
     def compare(self) -> None:
         """Compare the partitions inside the span, as many at once as are read together."""
@@ -79,6 +80,7 @@ class Consumers:
             if not why[current.span] and not compute.can_be_read(current.span, inputs, current.receipt.covered):
                 why[current.span] = UNREADABLE
         wanted = [c for c in partitions if not why[c.span]]
+        self._rows = 0
         found: list[Difference] = []
         for current in wanted:
             difference = self._compare(compute, current, inputs)
@@ -89,6 +91,7 @@ class Consumers:
                 found.append(difference)
         skipped = {(self._table.name, span): reason for span, reason in why.items() if reason}
         self._counts.partitions += len(partitions) - len(skipped)
+        self._counts.consumer_rows += self._rows
         self._counts.skipped.update(skipped)
         return found
 
@@ -122,7 +125,7 @@ class Consumers:
             if is_lazy and (said := self._site.lake.damage(f for i in inputs.files.values() for f in i)):
                 raise LakeError(said) from error
             return Difference("consumer", self._table.name, current.span, str(error), self._by_hand)
-        self._counts.consumer_rows += made.table.num_rows
+        self._rows += made.table.num_rows
         if (made.table.num_rows, made.digest) == (current.rows, current.digest):
             return None
         try:
