@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import count, groupby
@@ -20,10 +20,12 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import Conflict, LakeError
+from stream_assets.events.columns import Columns
 from stream_assets.events.schema import EMPTY, empty
 from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.layout import Layout
 from stream_assets.lake.ledger import Current, Ledger
+from stream_assets.lake.ledger.database import records
 from stream_assets.lake.parquet import fit, unified
 from stream_assets.lake.part import LakeFile, rows_inside
 from stream_assets.lake.publish import adopt_newer
@@ -186,6 +188,8 @@ class Reader:
         """Return a column of `schema`, or one that the table has elsewhere: it is null here. `there`: for the message."""
         if column in schema.names:
             return schema.field(column)
+        if column in (kinds := self._known(table)):
+            return pa.field(column, kinds[column])
         for name in (table, self._ledger.days_of(table)):
             newest = self.last_schema(name) if name else None
             if newest is not None and column in newest.names:
@@ -193,6 +197,13 @@ class Reader:
         if not self.has_had_rows(table):
             return pa.field(column, pa.null())
         raise LakeError(f"table {table!r} has no column {column!r} in {span}; it has: {', '.join(there)}")
+
+    def _known(self, table: str) -> Mapping[str, pa.DataType]:
+        """Return the columns that any event of a stream has had a value in, whichever files have them."""
+        stream = self._ledger.stream_of(table)
+        text = self._ledger.sources.columns(stream) if stream else None
+        with records():
+            return Columns.from_text(text).kinds if text else {}
 
     def has_had_rows(self, table: str) -> bool:
         """Whether any publication of a table has rows: a stream that is empty so far has columns that nobody knows."""

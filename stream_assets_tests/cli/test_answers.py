@@ -228,6 +228,19 @@ def test_prove_names_what_a_function_that_is_not_pure_made(shell: Shell) -> None
     assert "Not equal: 1 difference. Is the function pure?" in answer.out
 
 
+@pytest.mark.usefixtures("few_looks")
+def test_prove_says_that_what_no_lane_could_make_is_not_proved(shell: Shell) -> None:
+    shell.env["STREAM_ASSETS_SOURCE"] = "synthetic:?rate=0"
+    source = (shell.consumers / "report.py").read_text()
+    shell.declare("report", source.replace("[events.num_rows], pa.int64()", "[1 // 0]"))
+    assert shell("run").code == 1
+    answer = shell("prove", "report")
+    assert answer.code == 1, answer.err
+    assert "the function raised ZeroDivisionError" in answer.out
+    assert "Not proved, since what is said above could not be made" in answer.out
+    assert "pure" not in answer.out
+
+
 def test_adopt_is_handed_to_the_face_that_knows_dagster(monkeypatch, shell: Shell) -> None:
     calls: list[list[str]] = []
 

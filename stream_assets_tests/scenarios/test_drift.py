@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
+from stream_assets import consumer
 from stream_assets.core.window import TimeWindow
 from stream_assets.events.columns import Columns
 from stream_assets.pipeline.project import Project, Stream
+from stream_assets.pipeline.prove import LANES, prove
 from stream_assets.pipeline.verify import verify
 from stream_assets.sources.files import FileEvents
 from stream_assets_tests.scenarios.buyers import report
@@ -224,3 +226,31 @@ def test_the_environment_states_the_policy():
     assert [s.drift for s in project.with_environment({}).streams] == ["evolve", "freeze"]
     with pytest.raises(Exception, match="'thaw' is not known: write evolve, freeze, discard"):
         project.with_environment({"STREAM_ASSETS_DRIFT": "thaw"}).declarations([])
+
+
+@consumer(freshness="1 day", lookback="1 day", reads={"events": ["event_id", "coupon"]})
+def coupons(events: pa.Table) -> pa.Table:
+    """Counts what a column has that came and went."""
+    return pa.table({"events": [events.num_rows], "coupons": [events.num_rows - events["coupon"].null_count]})
+
+
+@pytest.mark.parametrize("days_at_once", [1, 4])
+def test_a_column_that_went_is_null_for_those_who_read_it_however_the_days_were_filled(world, tmp_path, days_at_once):
+    """The first of four days alone has it."""
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    for day in range(10, 14):
+        row = {
+            "event_id": f"e{day}",
+            "event_time": f"2026-03-{day}T12:00:00Z",
+            **({"coupon": "x"} if day == 10 else {}),
+        }
+        (folder / f"{day}.jsonl").write_text(json.dumps(row) + "\n")
+    w = world(coupons, now="2026-03-14 00:47", start="2026-03-10", sources={"events": FileEvents(str(folder))})
+    for day in range(10, 14, days_at_once):
+        w.by_hand("events_daily", f"2026-03-{day}", f"2026-03-{day + days_at_once}")
+    w.run()
+    made = {row["day"]: (row["events"], row["coupons"]) for row in map(dict, w.table("coupons"))}
+    assert made == {"2026-03-10": (1, 1), "2026-03-11": (2, 1), "2026-03-12": (2, 0), "2026-03-13": (2, 0)}
+    days = w.pipeline.range("coupons", "2026-03-12", "2026-03-14")
+    assert prove(w.pipeline.site, coupons, days, lanes=LANES[:1] * 2).is_equal

@@ -21,6 +21,7 @@ def prove_facts(proof: Proof) -> dict[str, Any]:
         "lanes": [asdict(lane) for lane in proof.lanes],
         "is_equal": proof.is_equal,
         "differences": [
-            {"lane": d.lane, **span(d.span), "said": d.said, "rows": list(d.rows)} for d in proof.differences
+            {"lane": d.lane, **span(d.span), "said": d.said, "rows": list(d.rows), "is_failure": d.is_failure}
+            for d in proof.differences
         ],
     }

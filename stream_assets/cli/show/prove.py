@@ -29,5 +29,11 @@ def show_prove(facts: dict[str, Any], page: Page) -> None:
         page.line(f"and {len(facts['differences']) - MOST} more: --json lists them all")
     if facts["is_equal"]:
         page.line("Equal: every lane made the same rows.", "green")
+    elif any(difference["is_failure"] for difference in facts["differences"]):
+        page.line(
+            "Not proved, since what is said above could not be made: mend that, and `prove` again. Where the lake has the "
+            f"same failure, `stream-assets retry {facts['consumer']}` makes it there.",
+            "red",
+        )
     else:
         page.line(f"Not equal: {many(len(facts['differences']), 'difference')}. Is the function pure?", "red")

@@ -38,12 +38,17 @@ class LaneFacts:
 
 @dataclass(frozen=True, slots=True)
 class LaneDifference:
-    """A partition that a lane made otherwise than the first lane, or not at all; `rows` names up to ten rows."""
+    """A partition that a lane made otherwise than the first lane, or not at all; `rows` names up to ten rows.
+
+    Attributes:
+        is_failure: whether it says why a lane has not made something; of what that is nothing can be proved.
+    """
 
     lane: str
     span: TimeWindow
     said: str
     rows: tuple[str, ...] = ()
+    is_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,11 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="stream_assets-prove-") as folder:
         lived = [live(history, lane, Path(folder) / str(number), step) for number, lane in enumerate(lanes)]
         differences = [d for other in lived[1:] for d in _differences(consumer, history, lived[0], other)]
-        differences += [LaneDifference(one.lane.name, span, error) for one in lived for error in one.failures]
+        differences += [
+            LaneDifference(one.lane.name, span, error, is_failure=True)
+            for one in lived
+            for error in dict.fromkeys(one.failures)
+        ]
         facts = tuple(_facts(consumer, span, one) for one in lived)
     # The days have closed, so each of their files is wanted whole.
     events = sum(f.current.rows for s in history.sources for f in site.lake.files(s.stream, history.read))

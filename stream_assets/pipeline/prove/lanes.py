@@ -123,7 +123,11 @@ def _open(history: History, lane: Lane, folder: Path, clock: SettableClock) -> P
     streams = tuple(Stream(s.stream, s, end=end) for s in history.sources)
     start = calendar.day_of(history.read.start).isoformat()
     consumers = [replace(c, freshness=lane.freshness) for c in history.consumers]
-    return Project(streams, lake=str(folder), timezone=calendar.zone, start=start).open(consumers, clock)
+    pipeline = Project(streams, lake=str(folder), timezone=calendar.zone, start=start).open(consumers, clock)
+    for s in history.sources:
+        # A column that came before these days or after them is one that the stream has.
+        pipeline.lake.ledger.sources.know_columns(s.stream, s.lake.ledger.sources.columns(s.stream))
+    return pipeline
 
 
 def _with_heals(pipeline: Pipeline, instants: Sequence[datetime], clock: SettableClock) -> Iterator[datetime]:
