@@ -162,8 +162,16 @@ class Consume:
         )  # fmt: skip
         return _Made(current, made.table, receipt, made.read)
 
-    def accept_gap(self, partition: TimeWindow, said: str) -> Outcome:
-        """Publish a partition that is not there as empty; `said` who accepted it, and why.
+    def accept_gap(
+        self, partition: TimeWindow, said: str, current: Current | None = None, *, is_lost: bool = False
+    ) -> Outcome:
+        """Publish a partition that is not there as empty.
+
+        Args:
+            partition: which.
+            said: who accepted it, and why.
+            current: what the ledger has of it, where its file is lost.
+            is_lost: whether some of its inputs are not there any more, so that it is not waited for them.
 
         Raises:
             UsageError: terminal; nobody knows its columns.
@@ -171,15 +179,15 @@ class Consume:
         """
         consumer, site = self._consumer, self._site
         inputs = self._compute.inputs([partition])
-        covered = self._compute.covered(partition, inputs, None)
+        covered = Intervals.of(partition) if is_lost else self._compute.covered(partition, inputs, None)
         made = self._compute.nothing(partition, inputs, covered)
         receipt = Receipt(
-            consumer.name, partition, 1, 0, made.digest, covered, site.clock.now(), inputs=made.inputs,
+            consumer.name, partition, (current.revision if current else 0) + 1, 0, made.digest, covered, site.clock.now(), inputs=made.inputs,
             inputs_seq=inputs.seq, code=consumer.code, reason=said, run_id=self._running.run_id,
             accepted=tuple(Accepted(span, said) for span in covered),
         )  # fmt: skip
         with site.lake.publisher() as publisher:
-            self._stage(publisher, _Made(None, made.table, receipt, made.read), inputs.mark)
+            self._stage(publisher, _Made(current, made.table, receipt, made.read), inputs.mark)
             (published,) = publisher.commit()
         return Outcome(consumer.name, partition, "published", published)
 

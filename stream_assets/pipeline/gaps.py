@@ -57,7 +57,7 @@ def accept_gap(
 
     First everything is made that can be. Then a window that its source does not give is sealed without events; a day is
     made of its sealed windows, of what its source gives, and of nothing; a consumer's partition that fails is published
-    without rows. A partition that is there stays as it is, and what was reopened of it is settled. The receipts say by
+    without rows, and one that has been lost after some of its inputs went. A partition that is there stays as it is, and what was reopened of it is settled. The receipts say by
     whom and why (`accepted`), and a late arrival reopens each like any other. What waits for its inputs, has not settled,
     or fails in passing (a source that does not answer, a full disk), is no gap and is reported as failed.
 
@@ -85,9 +85,16 @@ def accept_gap(
     with pipeline.running(table, span, reason=said) as running:
         # What is named from here on has not been read by anybody yet, and is no part of what is accepted.
         mark, seq = ledger.reopened.mark(), ledger.seq()
-        report = pipeline.fill(table, span, running, progress=progress)
-        accepting = _Accepting(pipeline, pipeline.table(table), running, said, mark, seq, is_gone=is_gone)
-        outcomes = [o if o.is_good else accepting.accept(o) for o in report.outcomes]
+        target = pipeline.table(table)
+        accepting = _Accepting(pipeline, target, running, said, mark, seq, is_gone=is_gone)
+        # Of what some of the inputs are not kept nothing can be tried.
+        first = max(span.start, min(span.end, pipeline.rule().first(target))) if target.consumer else span.start
+        old, rest = TimeWindow(span.start, first), TimeWindow(first, span.end)
+        outcomes = [accepting.accept_old(p) for p in pipeline.calendar.partitions(old, target.grain)]
+        for outcome in outcomes:
+            progress(outcome)
+        report = pipeline.fill(table, rest, running, progress=progress) if rest else Report(table, ())
+        outcomes += [o if o.is_good else accepting.accept(o) for o in report.outcomes]
     return Report(table, tuple(outcomes))
 
 
@@ -176,6 +183,18 @@ class _Accepting:
             return self._ingest.accept_window(failed.span, self._said) or failed
         except (NotReady, LakeError, ConsumerError, SourceError, TransientError) as error:
             return replace(failed, error=str(error), cause=type(error))
+
+    def accept_old(self, partition: TimeWindow) -> Outcome:
+        """Return what became of a consumer's partition of whose inputs some are not kept: without rows, if it is lost."""
+        assert self._consume is not None
+        lake, name = self._pipeline.lake, self._target.name
+        current = next(iter(lake.ledger.current(name, partition)), None)
+        if current is not None and lake.is_whole(current):
+            return Outcome(name, partition, "unchanged", current.receipt)
+        try:
+            return self._consume.accept_gap(partition, self._said, current, is_lost=True)
+        except (UsageError, LakeError, TransientError) as error:
+            return Outcome(name, partition, "failed", None, str(error), type(error))
 
     def _keep(self, failed: Outcome) -> Outcome | None:
         """Let a partition that is there stay as it is, and settle what was reopened of it; None for one that is not."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
+from stream_assets.core.planning import Rule
 from stream_assets.core.window import GRID, Grain, TimeWindow
+from stream_assets.pipeline.observe import ledger_state
 from stream_assets.pipeline.site import Site
 
 Check = Literal["source", "file", "day", "receipt", "layout", "coverage", "hole", "consumer", "identity", "ledger"]
@@ -139,11 +142,22 @@ class Findings:
         """Whether partitions in `span` are made again at all, and do not lie before the first."""
         return span.start >= self.site.ledger.first(grain)
 
+    @cached_property
+    def _rule(self) -> Rule:
+        state = ledger_state(self.site)
+        return Rule(self.site.declarations, state, self.site.lake.calendar, self.site.clock.now())
+
     def _of_declared(self, table: str, grain: Grain, span: TimeWindow, way: Way, command: str) -> Mend:
         if not self.is_made(grain, span):
             said = "it lies before the first key (`stream-assets horizon`), so it is not made again: put its file back from a copy"
             return Mend("by hand", said)
-        if table in self.site.declarations.tables:
+        if declared := self.site.declarations.tables.get(table):
+            if declared.consumer and span.start < self._rule.first(declared):
+                return Mend(
+                    "by hand",
+                    "some of what it was made from is not kept any more, so it is not made again: put its file back from a "
+                    f"copy, or `stream-assets accept-gap {table} {self._range(grain, span)} --by NAME --reason TEXT`",
+                )
             return Mend(way, command)
         said = f"nobody declares {table!r} any more: declare it again, or move its folder out of the lake"
         return Mend("by hand", said)
