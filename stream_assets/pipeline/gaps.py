@@ -86,14 +86,12 @@ def accept_gap(
         # What is named from here on has not been read by anybody yet, and is no part of what is accepted.
         mark, seq = ledger.reopened.mark(), ledger.seq()
         target = pipeline.table(table)
-        accepting = _Accepting(pipeline, target, running, said, mark, seq, is_gone=is_gone)
-        # Of what some of the inputs are not kept nothing can be tried.
+        # What is made of events that are not kept any more cannot be tried.
         first = max(span.start, min(span.end, pipeline.rule().first(target))) if target.consumer else span.start
         old, rest = TimeWindow(span.start, first), TimeWindow(first, span.end)
-        outcomes = [accepting.accept_old(p) for p in pipeline.calendar.partitions(old, target.grain)]
-        for outcome in outcomes:
-            progress(outcome)
         report = pipeline.fill(table, rest, running, progress=progress) if rest else Report(table, ())
+        accepting = _Accepting(pipeline, target, running, said, mark, seq, is_gone=is_gone)
+        outcomes = [accepting.accept_old(p) for p in pipeline.calendar.partitions(old, target.grain)]
         outcomes += [o if o.is_good else accepting.accept(o) for o in report.outcomes]
     return Report(table, tuple(outcomes))
 

@@ -77,8 +77,9 @@ class Ranges:
             UsageError: terminal; it is one.
         """
         if start < (first := rule.first(target)):
+            what = "the events of then" if target.stream else "some of the events that it is made from"
             raise UsageError(
-                f"{target.name} {self._key(target, start)}: the events of then are not kept any more (or are about to go): "
+                f"{target.name} {self._key(target, start)}: {what} are not kept any more, or are about to go (`keep=` of the stream): "
                 f"what can be made begins with {self._key(target, first)}"
             )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import HEAL, RECORDS
+from stream_assets.core.planning import HEAL
 from stream_assets.errors import LakeUnavailable
 from stream_assets.lake.ledger.history import HistoryRecords
 from stream_assets.lake.read import Reader, Replaced
@@ -271,25 +271,3 @@ def test_a_failure_to_fold_records_waits_like_any_other(world, monkeypatch):
     w.clock.advance(timedelta(minutes=20))
     assert [work.removes for work in w.run()] == ["history"]
     assert w.failures("__ledger") == []
-
-
-def test_records_of_a_stream_without_new_events_become_sums_too_twice_as_late(world):
-    w = world(report, now="2026-03-10 00:06", start="2026-03-08", sources={"events": hourly()})
-    w.run()
-    w.shop.quiet = (0, 24)
-    w.at("2026-08-01 00:06").run()
-    assert w.pipeline.lake.ledger.history.folded_upto() == 0
-    w.at("2026-12-01 00:06").run()
-    first = w.pipeline.lake.ledger.gone.borders()["history_from"][RECORDS]
-    assert f"{first:%Y-%m-%d}" == "2026-06-04"
-    assert w.pipeline.lake.ledger.history.folded_upto() > 0
-
-
-def test_a_border_of_records_that_is_ahead_of_the_clock_comes_back(world):
-    w = sealed_day(world, end=None)
-    w.at("2026-06-20 00:06").run()
-    gone = w.pipeline.lake.ledger.gone
-    gone.move_border("history_from", RECORDS, w.now + timedelta(days=400))
-    w.clock.advance(timedelta(days=1))
-    assert "history" in [work.removes for work in w.run()]
-    assert gone.borders()["history_from"][RECORDS] < w.now
