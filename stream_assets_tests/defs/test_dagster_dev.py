@@ -375,14 +375,12 @@ def test_an_automation_stopped_by_a_person_stops_its_cadence_and_nothing_else(wo
     w.live.start("every_5_min")
 
     def resumed() -> Any:
-        found = [r for r in healed() if "dashboard" in r["tables"]]
-        return found if len(found) >= 2 else None
+        # A boundary that passes meanwhile has a run of its own, for a reason of its own.
+        found = [r["tags"] for r in healed() if "dashboard" in r["tables"]]
+        asked = {t["dagster/sensor_name"] for t in found if t["stream_assets/why"] == "the test says so"}
+        return asked == {"every_5_min", HEAL}
 
-    by = {
-        r["tags"]["dagster/sensor_name"]: r["tags"]["stream_assets/why"] for r in eventually(w, resumed, "both windows")
-    }
-    assert set(by) == {"every_5_min", HEAL}
-    assert all(why == "the test says so" for why in by.values())
+    assert eventually(w, resumed, "both windows")
 
 
 # What a person sees.
