@@ -79,7 +79,7 @@ class Ranges:
         if start < (first := rule.first(target)):
             what = "the events of then" if target.stream else "some of the events that it is made from"
             raise UsageError(
-                f"{target.name} {self._key(target, start)}: {what} are not kept any more, or are about to go (`keep=` of the stream): "
+                f"{target.name} {self._key(target, start)}: {what} are not kept any more (`keep=` of the stream), or are about to go: "
                 f"what can be made begins with {self._key(target, first)}"
             )
 
