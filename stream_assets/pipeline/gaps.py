@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from stream_assets.core.declaration import StreamSpec, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import Rule
 from stream_assets.core.window import GRID, TimeWindow, floor_to_grid
 from stream_assets.errors import (
     ConsumerError,
@@ -109,7 +108,7 @@ def reopen(pipeline: Pipeline, table: str, span: TimeWindow, reason: str, by: st
     target, ledger, now = pipeline.table(table), pipeline.lake.ledger, pipeline.clock.now()
     pipeline.lake.refuse_copy()
     pipeline.refuse_before_first(target, span.start)
-    pipeline.refuse_gone(target, span.start, Rule(pipeline.declarations, pipeline.state(), pipeline.calendar, now))
+    pipeline.refuse_gone(target, span.start, pipeline.rule())
     names = [target.stream.name, target.stream.daily] if target.stream else [table]
     with ledger.transaction():
         there = Intervals.union_of(s for name in names for s in ledger.coverage(name)).clip(span)

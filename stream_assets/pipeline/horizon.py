@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import RECORDS, Rule
+from stream_assets.core.planning import RECORDS
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import UsageError
 
@@ -44,7 +44,7 @@ def usual(pipeline: Pipeline) -> datetime:
 
 def latest(pipeline: Pipeline) -> datetime:
     """Return the latest day that keys may begin on: the first of the live span, for whatever has windows."""
-    rule = Rule(pipeline.declarations, pipeline.state(), pipeline.calendar, pipeline.clock.now())
+    rule = pipeline.rule()
     starts: list[datetime] = []
     for table in tables(pipeline):
         closed = max(1, table.consumer.cadence.step // _DAY) if table.consumer else 1
@@ -104,7 +104,7 @@ def refuse(pipeline: Pipeline, to: datetime) -> None:
 
 def _refuse_unsealed(pipeline: Pipeline, gone: TimeWindow) -> None:
     """Let no window go whose events are in no sealed day."""
-    rule = Rule(pipeline.declarations, pipeline.state(), pipeline.calendar, pipeline.clock.now())
+    rule = pipeline.rule()
     for stream in pipeline.declarations.streams:
         days = pipeline.declarations.tables[stream.daily]
         needed = rule.wanted(days) | rule.state.table(stream.name).coverage

@@ -29,7 +29,8 @@ def accept_gap(
     """Accept that data of TABLE in a range is gone for good, so that nothing waits for it any longer.
 
     What can be made is made, the rest is sealed as empty: windows or days of a stream that its source refuses, and a
-    consumer's partitions that fail, or are lost while some of their inputs are not kept. What is there stays as it is. A late arrival reopens it like any other.
+    consumer's partitions that fail, or are lost while some of their inputs are not kept. What is there stays as it is. A
+    late arrival reopens it like any other.
     """
     from stream_assets.cli.facts.work import report_facts
     from stream_assets.pipeline.gaps import accept_gap as accept
