@@ -79,13 +79,11 @@ class _Found:
 
 
 def _look(pipeline: "Pipeline", table: Table) -> _Found:
-    from stream_assets.core.planning import Rule
     from stream_assets.pipeline.verify import verify
 
     now = pipeline.clock.now()
     pipeline.observe()
-    rule = Rule(pipeline.declarations, pipeline.state(), pipeline.calendar, now)
-    start = rule.horizon(table).open_from
+    start = pipeline.rule().horizon(table).open_from
     for _ in range(CLOSED_DAYS):
         start = pipeline.calendar.day_around(start - GRID).start
     span = TimeWindow(max(start, pipeline.lake.start), pipeline.calendar.day_around(now).end)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def create_view(
     lake: Lake, connection: duckdb.DuckDBPyConnection, table: str, span: TimeWindow, empty: pa.Schema | None = None
 ) -> bool:
-    """Create or replace the view `table` over its partitions in `span`; whether there was anything to make it of.
+    """Create or replace the view `table` over its partitions in `span`; whether there was a file to make it of.
 
     Columns: those of all its files, then `day` (date, local) and for a consumer of 5-minute grain `window_start`
     (timestamp with time zone). A stream's name gives each of its events once, over sealed days and other windows.
@@ -36,10 +36,9 @@ def create_view(
     """
     files = [f for f in lake.files(table, span) if f.wanted] if table in lake.ledger.tables() else []
     if not files:
-        if empty is None:
-            return False
-        connection.register(table, empty.empty_table())
-        return True
+        if empty is not None:
+            connection.register(table, empty.empty_table())
+        return False
     grains: dict[Grain, list[LakeFile]] = {"day": [], "5 min": []}
     known = lake.ledger.tables()
     for file in files:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from stream_assets.core.declaration import Consumer, Table
 from stream_assets.core.digest import Digest
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import LedgerState, Rule
+from stream_assets.core.planning import LedgerState
 from stream_assets.core.planning.due import lookback_span
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import ConsumerError, LakeError, NotReady, StreamAssetsError, UsageError
@@ -52,7 +52,7 @@ class Compute:
         self._site = site
         self._consumer = consumer
         self._table: Table = site.declarations.tables[consumer.name]
-        self._rule = Rule(site.declarations, state, site.lake.calendar, site.clock.now())
+        self._rule = site.rule(state)
         self._schema: pa.Schema | None = self._last_schema()
         newest = site.ledger.newest(consumer.name, with_rows=True)
         self._known_code = newest.code if newest else None

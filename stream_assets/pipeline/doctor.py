@@ -35,7 +35,7 @@ def _place(pipeline: Pipeline) -> Check:
     if lake.is_copy:
         said = f"a copy of the lake in {lake.meta.get('made_at')}, so it is only read"
         return Check("place", "warning", said, "stream-assets split makes it a lake of its own")
-    return Check("place", "ok", f"lake {lake.id} in {lake.layout.root}")
+    return Check("place", "ok", f"lake {lake.id} in {lake.layout.root}; stream-assets verify looks into its files")
 
 
 def _clock(pipeline: Pipeline) -> Check:

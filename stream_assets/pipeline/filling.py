@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from stream_assets.core.declaration import Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import LedgerState, Rule
+from stream_assets.core.planning import LedgerState
 from stream_assets.core.window import TimeWindow
 from stream_assets.pipeline.consume import Consume
 from stream_assets.pipeline.ingest import Ingest
@@ -31,11 +31,7 @@ class Filling(Ranges):
         due = asked
         if running.is_planned:
             # What this very work holds in flight is due all the same.
-            due = (
-                Rule(self.declarations, replace(state, in_flight=()), self.calendar, self.clock.now())
-                .due(target, at_once=True)
-                .clip(span)
-            )
+            due = self.site.rule(replace(state, in_flight=())).due(target, at_once=True).clip(span)
         outcomes = self._fill(target, due, running, state, progress)
         self._record_failures(target, outcomes, state)
         outcomes += early + self._confirmed(target, asked - due, progress)
@@ -52,7 +48,7 @@ class Filling(Ranges):
             return []
         if target.consumer:
             work = Consume(self.site, target.consumer, state, running, progress)
-            horizon = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target)
+            horizon = self.site.rule(state).horizon(target)
             return work.partitions(due, upto=horizon.upto if running.is_planned else None)
         stream = target.stream
         assert stream is not None
@@ -116,13 +112,13 @@ class Filling(Ranges):
         if all(outcome.error is None for outcome in outcomes):
             return
         now = ledger_state(self.site)
-        reopened = Rule(self.declarations, now, self.calendar, self.clock.now()).reopened(target)
+        reopened = self.site.rule(now).reopened(target)
         known = now.table(target.name)
         sealed = known.coverage - Intervals.union_of(r.span for r in reopened) - known.outdated
         code = target.consumer.code if target.consumer else ""
         upto = None
         if target.consumer:
-            upto = Rule(self.declarations, state, self.calendar, self.clock.now()).horizon(target).upto
+            upto = self.site.rule(state).horizon(target).upto
         for outcome in outcomes:
             if outcome.error is not None and not outcome.is_waiting and not sealed.covers(outcome.span):
                 self.lake.ledger.work.fail(

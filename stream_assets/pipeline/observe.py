@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stream_assets.core.declaration import Consumer, Declarations, StreamSpec, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import RECORDS, Failure, LedgerState, Rule, TableState, horizons, removal_of
+from stream_assets.core.planning import RECORDS, Failure, LedgerState, TableState, horizons, removal_of
 from stream_assets.core.planning.due import reach
 from stream_assets.core.window import GRAINS, Grain, TimeWindow, floor_to_grid
 from stream_assets.errors import SourceBusy, SourceError, SourceUnavailable
@@ -252,7 +252,7 @@ def give_up(site: Site) -> None:
         return
     # What is about to go is there still, and may yet be kept for longer.
     state = replace(ledger_state(site), newest={})
-    rule = Rule(site.declarations, state, site.lake.calendar, site.clock.now())
+    rule = site.rule(state)
     for table in tables:
         known, first = state.table(table.name), rule.first(table)
         if any(item.span.start < first for item in (*known.reopened, *known.failures)):

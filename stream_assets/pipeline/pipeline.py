@@ -50,7 +50,7 @@ class Pipeline(Ranges):
 
     def rule(self) -> Rule:
         """Return the rule as it stands now."""
-        return Rule(self.declarations, self.state(), self.calendar, self.clock.now())
+        return self.site.rule(self.state())
 
     def request(self, automation: str, stopped: frozenset[str] = frozenset()) -> tuple[Plan, list[tuple[Work, Lease]]]:
         """Look, plan, and record what `automation` is about to ask for: one tick of an automation.

@@ -83,7 +83,7 @@ class Standing:
 def standings(site: Site, state: LedgerState) -> list[Standing]:
     """Return how every consumer stands, by name."""
     now = site.clock.now()
-    rule = Rule(site.declarations, state, site.lake.calendar, now)
+    rule = site.rule(state, now)
     run_time = site.ledger.work.p95_run_time()
     known = site.ledger.sources.consumers()
     return [

@@ -60,7 +60,7 @@ class Ranges:
         if running.is_planned:
             return  # The planner goes by the watermark, which a clock that is set back does not take along.
         self._refuse_outside(target, span)
-        rule = Rule(self.declarations, state, self.calendar, self.clock.now())
+        rule = self.site.rule(state)
         self.refuse_gone(target, span.start, rule)
         horizon = rule.horizon(target)
         if target.is_days_of_stream and span.end > horizon.open_from:

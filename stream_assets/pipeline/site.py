@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tenacity import (
@@ -25,6 +25,7 @@ from tenacity import (
 from stream_assets.core.clock import Clock
 from stream_assets.core.declaration import Declarations
 from stream_assets.core.intervals import Intervals
+from stream_assets.core.planning import LedgerState, Rule
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.errors import Conflict, OutOfMemory, SourceBusy, SourceIncomplete, TerminalError, TransientError
 from stream_assets.events.columns import Columns
@@ -55,6 +56,10 @@ class Site:
     def ledger(self) -> Ledger:
         """The lake's ledger."""
         return self.lake.ledger
+
+    def rule(self, state: LedgerState, now: datetime | None = None) -> Rule:
+        """Return the one rule, as the ledger stands in `state`; `now` is the clock's where it is not given."""
+        return Rule(self.declarations, state, self.lake.calendar, now or self.clock.now())
 
     def source_state(self, stream: str) -> LedgerSourceState:
         """Return what the source of `stream` may keep between calls."""

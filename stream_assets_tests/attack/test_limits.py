@@ -26,7 +26,7 @@ MOST_MEMORY = 900 << 20
 """What a child that reads a bomb may take beyond what it has when it begins; each bomb is of many times as much."""
 
 CHILD = """
-import json, resource, sys, time
+import json, resource, sys
 from stream_assets.errors import SourceError
 from stream_assets.sources.files import FileEvents, limits
 from stream_assets.sources.protocol import MemoryState
@@ -47,7 +47,6 @@ for state in (None, MemoryState()):
 later = [row["event_id"] for row in read(source, window_at(50), state)]
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"said": said, "later": later, "peak": (peak - before) << 10}))
-time.sleep(1)  # a thread of Arrow's that still lets go of the file would end the interpreter in its own way
 """
 
 

@@ -135,8 +135,9 @@ def test_sql_in_a_lake_below_folders_that_look_like_keys(filled: Shell) -> None:
 
 def test_sql_of_a_table_without_partitions(shell: Shell) -> None:
     assert shell.json("sql", "select count(*) n from events")["rows"] == [{"n": 0}]
-    answer = shell("sql", "select * from report")
-    assert (answer.code, "report has no partition yet" in answer.err) == (1, True)
+    for query, table in (("select * from report", "report"), ("select country from events", "events")):
+        answer = shell("sql", query)
+        assert (answer.code, f"{table} has no partition yet" in answer.err) == (1, True)
 
 
 def test_two_consumers_of_which_one_is_named_like_days_of_the_other(small: Shell) -> None:

@@ -302,11 +302,17 @@ def runs_of(w: Workshop, automation: str) -> list[dict[str, Any]]:
     return w.live.runs({"dagster/sensor_name": automation})
 
 
-def test_automations_fill_an_empty_lake_and_say_why(workshop: Workshop) -> None:
-    w = workshop
-    w.outcome("today")
+@pytest.fixture(scope="module")
+def automated(workshop: Workshop) -> Workshop:
+    """The workshop, with the automations of the living lake turned on."""
+    workshop.outcome("today")
     for automation in ("every_5_min", HEAL, "daily"):
-        w.live.start(automation)
+        workshop.live.start(automation)
+    return workshop
+
+
+def test_automations_fill_an_empty_lake_and_say_why(automated: Workshop) -> None:
+    w = automated
     days = eventually(w, lambda: runs_of(w, HEAL), "heal's first run")[-1]
     assert days["tables"] == ["events_daily", "report"]
     assert int(days["tags"]["dagster/priority"]) < 0
@@ -320,8 +326,8 @@ def test_automations_fill_an_empty_lake_and_say_why(workshop: Workshop) -> None:
         assert all("nothing due" in t["said"] or "asks for" in t["said"] for t in ticks)
 
 
-def test_heal_fills_the_history_of_a_new_consumer_after_the_days(workshop: Workshop) -> None:
-    w = workshop
+def test_heal_fills_the_history_of_a_new_consumer_after_the_days(automated: Workshop) -> None:
+    w = automated
 
     def second() -> Any:
         return [r for r in runs_of(w, HEAL) if r["tables"] == ["dashboard"]]
@@ -331,8 +337,8 @@ def test_heal_fills_the_history_of_a_new_consumer_after_the_days(workshop: Works
     assert run["tags"]["dagster/asset_partition_range_end"].split("T")[1][:5] == "23:55"
 
 
-def test_checks_are_recorded_without_a_run(workshop: Workshop) -> None:
-    w = workshop
+def test_checks_are_recorded_without_a_run(automated: Workshop) -> None:
+    w = automated
 
     def recorded() -> Any:
         found = w.live.checks("dashboard", "promise")
@@ -345,8 +351,15 @@ def test_checks_are_recorded_without_a_run(workshop: Workshop) -> None:
     assert rows["metadata"]["rows_read"] == rows["metadata"]["written"] + rows["metadata"]["duplicates"]
 
 
-def test_an_automation_stopped_by_a_person_stops_its_cadence_and_nothing_else(workshop: Workshop) -> None:
-    w = workshop
+def test_an_automation_stopped_by_a_person_stops_its_cadence_and_nothing_else(automated: Workshop) -> None:
+    w = automated
+
+    def rests() -> bool:
+        newest = [w.live.ticks(automation)[:1] for automation in ("every_5_min", HEAL)]
+        asks_nothing = all(ticks and "nothing due" in ticks[0]["said"] for ticks in newest)
+        return asks_nothing and all(r["endTime"] for r in w.live.runs()) and bool(runs_of(w, HEAL))
+
+    eventually(w, rests, "all that is due to be there")
     pipeline = w.pipeline()
     w.past.start("every_5_min")
     w.past.stop("every_5_min")  # that of another location does not count

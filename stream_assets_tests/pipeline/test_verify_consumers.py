@@ -157,7 +157,7 @@ def test_what_is_stale_is_counted_and_no_difference(tmp_path: Path) -> None:
     )
     found = verified(pipeline, "countries")
     assert found.differences == []
-    assert found.reasons == {"reopened, and made again by themselves": 1}
+    assert found.reasons == {"reopened, and made again by themselves once their inputs are there": 1}
 
 
 def test_what_other_code_made_is_counted_and_no_difference(tmp_path: Path) -> None:

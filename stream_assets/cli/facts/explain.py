@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 
 def explain_facts(pipeline: Pipeline, consumer: Consumer) -> dict[str, Any]:
     """Return the decision about `consumer`, what it reads, and the boundaries that it and its readers want it at."""
-    from stream_assets.core.planning import Rule
     from stream_assets.core.planning.decision import decide
     from stream_assets.pipeline.promises import standings
 
     silent = pipeline.observe()
     state = pipeline.state()
     declarations, now = pipeline.declarations, pipeline.clock.now()
-    horizon = Rule(declarations, state, pipeline.calendar, now).horizons[consumer.name]
+    horizon = pipeline.site.rule(state, now).horizons[consumer.name]
     settling = declarations.settling(consumer.name)
     settled = min(state.watermarks.get(s, state.start) for s in declarations.streams_of(consumer.name))
     standing = next(s for s in standings(pipeline.site, state) if s.consumer.name == consumer.name)

@@ -48,12 +48,15 @@ def ask(pipeline: Pipeline, query: str, span: TimeWindow) -> pa.Table:
             _refuse_lost(pipeline, query, span, error)
             if attempt == TRIES:
                 raise _unanswered(error) from error
-        except duckdb.CatalogException as error:
-            named = [t for t in lacking if t in str(error)]
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            is_of_column = isinstance(error, duckdb.BinderException)
+            named = [t for t in lacking if is_of_column or t in str(error)]
             if named:
                 raise LakeError(
                     f"{named[0]} has no partition yet, so its columns are not known: `stream-assets run` fills it"
                 ) from error
+            if is_of_column:
+                raise UsageError(f"the query is wrong: {_first(error)}") from error
             tables = ", ".join(sorted({*pipeline.declarations.tables, *pipeline.lake.ledger.tables()}))
             raise UsageError(f"the query is wrong: {_first(error)} The lake's tables are: {tables}") from error
         except duckdb.Error as error:
@@ -62,14 +65,16 @@ def ask(pipeline: Pipeline, query: str, span: TimeWindow) -> pa.Table:
 
 
 def _create_views(pipeline: Pipeline, connection: duckdb.DuckDBPyConnection, query: str, span: TimeWindow) -> list[str]:
-    """Make a view of every table that the query may mean; return those that have nothing yet."""
+    """Make a view of every table that the query may mean; return those that have nothing yet, whose columns nobody knows."""
+    from stream_assets.events.schema import EMPTY
     from stream_assets.lake.views import create_view, empty_events
 
     lacking: list[str] = []
     for name in _meant(pipeline, query):
         table = pipeline.declarations.tables.get(name)
         empty = empty_events(pipeline.lake, table.stream.name) if table and table.stream else None
-        if not create_view(pipeline.lake, connection, name, span, empty):
+        is_of_files = create_view(pipeline.lake, connection, name, span, empty)
+        if not is_of_files and (empty is None or empty.names == [*EMPTY.names, "day"]):
             lacking.append(name)
     return lacking
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from stream_assets.core.declaration import Consumer, Declarations
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import Rule
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import UsageError
 from stream_assets.pipeline.observe import ledger_state
@@ -87,7 +86,7 @@ def newest_day(site: Site, consumer: Consumer) -> TimeWindow:
 
 
 def _closed_until(site: Site, consumer: Consumer) -> datetime:
-    rule = Rule(site.declarations, ledger_state(site), site.lake.calendar, site.clock.now())
+    rule = site.rule(ledger_state(site))
     return rule.horizon(site.declarations.tables[consumer.name]).open_from
 
 

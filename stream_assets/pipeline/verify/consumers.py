@@ -10,7 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from stream_assets.core.declaration import Consumer, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import LedgerState, Rule
+from stream_assets.core.planning import LedgerState
 from stream_assets.core.window import TimeWindow
 from stream_assets.errors import Conflict, ConsumerError, LakeError, TerminalError, TransientError
 from stream_assets.lake.ledger import Current
@@ -20,7 +20,7 @@ from stream_assets.pipeline.observe import ledger_state, observe
 from stream_assets.pipeline.verify.difference import Difference, Findings, Mend
 from stream_assets.pipeline.verify.values import compare_rows
 
-REOPENED = "reopened, and made again by themselves"
+REOPENED = "reopened, and made again by themselves once their inputs are there"
 LEFT = "reopened, and left as they are, since what they were made from is not kept"
 OTHER_CODE = "made by other code"
 FAILED = "failed when they were to be made again"
@@ -108,7 +108,7 @@ class Consumers:
             return OTHER_CODE
         if not any(r.span.overlaps(current.span) for r in known.reopened):
             return ""
-        rule = Rule(self._site.declarations, state, self._site.lake.calendar, self._site.clock.now())
+        rule = self._site.rule(state)
         return LEFT if current.span.start < rule.first(self._table) else REOPENED
 
     def _why_not_any_more(self, current: Current) -> str:

@@ -145,7 +145,7 @@ class Findings:
     @cached_property
     def _rule(self) -> Rule:
         state = ledger_state(self.site)
-        return Rule(self.site.declarations, state, self.site.lake.calendar, self.site.clock.now())
+        return self.site.rule(state)
 
     def _of_declared(self, table: str, grain: Grain, span: TimeWindow, way: Way, command: str) -> Mend:
         if not self.is_made(grain, span):

@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from stream_assets.core.declaration import StreamSpec, Table
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.planning import Rule
 from stream_assets.core.receipt import WindowFact
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.errors import LakeError, SourceError, SourceUnavailable
@@ -131,7 +130,7 @@ class Events:
 
     def _run(self, window: TimeWindow) -> Mend:
         site, now = self._site, self._site.clock.now()
-        rule = Rule(site.declarations, ledger_state(site), self._lake.calendar, now)
+        rule = site.rule(ledger_state(site), now)
         start = rule.healed_from(self._table, window)
         return run_from(start) if start > now else RUN
 

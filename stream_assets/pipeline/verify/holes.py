@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from stream_assets.core.cadence import DAY_MARGIN
 from stream_assets.core.declaration import Table
-from stream_assets.core.planning import Rule
 from stream_assets.core.window import TimeWindow
 from stream_assets.pipeline.observe import ledger_state
 from stream_assets.pipeline.verify.difference import RUN, Findings, Mend
@@ -27,7 +26,7 @@ def find_holes(found: Findings, table: Table) -> None:
     if table.grain == "day":
         until = site.lake.calendar.day_around(until - DAY_MARGIN).start
     missed = found.span.clip(TimeWindow(min(found.span.start, until), until))
-    wanted = Rule(site.declarations, state, site.lake.calendar, now).wanted(table)
+    wanted = site.rule(state, now).wanted(table)
     for hole in (wanted - there).clip(missed):
         failures = [f for f in state.table(table.name).failures if f.span.overlaps(hole)]
         is_paused = any(f.is_paused for f in failures)

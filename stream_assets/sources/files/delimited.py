@@ -21,6 +21,7 @@ from stream_assets.sources.files.listing import Found
 from stream_assets.sources.files.opening import (
     Bytes,
     IncompleteLine,
+    Lending,
     inside,
     is_gzip,
     line_at,
@@ -79,20 +80,7 @@ class Delimited:
         told = 0
         waiting: tuple[pa.RecordBatch, tuple[Flaw, ...], int] | None = None
         try:
-            batches = pyarrow.csv.open_csv(
-                io.BufferedReader(checked, 1 << 20),
-                # Row numbers are told only without threads.
-                read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(columns, pa.string()),
-                    include_columns=wanted,
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                    null_values=[""],
-                ),
-            )
-            for batch in filter(len, batches):
+            for batch in _batches(checked, columns, wanted, skip):
                 if waiting:
                     yield self._piece(file, *waiting)
                 flaws: list[Flaw] = []
@@ -164,6 +152,27 @@ class Delimited:
         raise SourceError(
             f"{file.path}: row {first + row}: column {name!r} is {kind} in the rows before, and {cell!r} is "
             f"not: say types={name}:text to read the column as text"
+        )
+
+
+def _batches(checked: _Checked, columns: list[str], wanted: list[str], skip: Any) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in batches, none of them empty; `skip` is asked what to do with a row of too few or many cells."""
+    with Lending() as lend:
+        yield from filter(
+            len,
+            pyarrow.csv.open_csv(
+                lend(io.BufferedReader(checked, 1 << 20)),
+                # Row numbers are told only without threads.
+                read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(columns, pa.string()),
+                    include_columns=wanted,
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
+                    null_values=[""],
+                ),
+            ),
         )
 
 

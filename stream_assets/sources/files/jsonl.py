@@ -22,7 +22,7 @@ from stream_assets.events.schema import DEEPEST
 from stream_assets.sources.files.exact import refuse_rounded
 from stream_assets.sources.files.limits import LONGEST_LINE, MOST_CELLS, MOST_FLAWS, Expansion, first_doubled
 from stream_assets.sources.files.listing import Found
-from stream_assets.sources.files.opening import Bytes, IncompleteLine, opened, reading
+from stream_assets.sources.files.opening import Bytes, IncompleteLine, Lending, opened, reading
 from stream_assets.sources.files.piece import Flaw, Piece
 
 BLOCK_BYTES = 8 << 20
@@ -194,9 +194,8 @@ class JsonLines:
 
 
 def _read_json(block: bytes, at_once: int, options: pyarrow.json.ParseOptions) -> pa.Table:
-    return pyarrow.json.read_json(
-        io.BytesIO(block), read_options=pyarrow.json.ReadOptions(block_size=at_once), parse_options=options
-    )
+    with Lending() as lend:
+        return pyarrow.json.read_json(lend(io.BytesIO(block)), pyarrow.json.ReadOptions(block_size=at_once), options)
 
 
 def _blocks(stream: Bytes, file: Found, expansion: Expansion) -> Iterator[bytes]:

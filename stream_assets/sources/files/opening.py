@@ -8,10 +8,13 @@ import hashlib
 import io
 import os
 import stat
+import threading
+import weakref
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from stream_assets.errors import SourceError, SourceIncomplete, SourceUnavailable
 from stream_assets.sources.files.listing import Found
@@ -19,7 +22,10 @@ from stream_assets.sources.files.listing import Found
 Bytes = io.BufferedReader | gzip.GzipFile
 """A file open for its uncompressed bytes."""
 
+Stream = TypeVar("Stream")
 _MARK_BYTES = 4096
+_LONGEST_LOAN = 10.0
+"""Seconds that a thread of Arrow's may take to let go of a stream; it takes well under a millisecond."""
 
 
 class IncompleteLine(SourceIncomplete):
@@ -59,6 +65,30 @@ def opened(file: Found, offset: int = 0) -> Bytes:
         return unpacked
     raw.seek(offset)
     return io.BufferedReader(raw, 1 << 20)
+
+
+class Lending:
+    """Lends streams to Arrow; on leaving, waits until Arrow's threads have let go of all of them.
+
+    They do so after the reader that was given the stream, and a process that ends in between is aborted
+    (https://github.com/apache/arrow/issues/34314). Nobody else may keep hold of what was lent.
+    """
+
+    def __init__(self) -> None:
+        self._returned: list[threading.Event] = []
+
+    def __enter__(self) -> Lending:
+        return self
+
+    def __call__(self, stream: Stream) -> Stream:
+        """Lend `stream`, and return it."""
+        self._returned.append(threading.Event())
+        weakref.finalize(stream, self._returned[-1].set)
+        return stream
+
+    def __exit__(self, *_: object) -> None:
+        for event in self._returned:
+            event.wait(_LONGEST_LOAN)
 
 
 def inside(file: Found) -> io.FileIO:
