@@ -170,6 +170,12 @@ class Declarations:
                     f"consumer {consumer.name!r} reads no stream, so nothing says when it is due: give it a parameter"
                 )
 
+    @property
+    def end(self) -> date | None:
+        """First day that no stream wants any more; None while one of them goes on."""
+        ends = [s.end for s in self.streams if s.end]
+        return max(ends) if ends and len(ends) == len(self.streams) else None
+
     def _check_inputs(self, consumer: Consumer) -> None:
         for name in consumer.inputs:
             upstream = self._consumers.get(name)

@@ -14,6 +14,7 @@ from stream_assets.errors import LakeError
 
 VERSION = 1
 _MASK = (1 << 64) - 1
+_TEXT = re.compile(f"{VERSION}:([0-9a-f]{{16}})([0-9a-f]{{16}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ class Digest:
         Raises:
             LakeError: terminal; another version, or no digest.
         """
-        version, _, digits = text.partition(":")
-        if version != str(VERSION) or not re.fullmatch("[0-9a-f]{32}", digits):
+        said = _TEXT.fullmatch(text)
+        if said is None:
             raise LakeError(f"{text!r} is no digest of version {VERSION}: the lake was written by another release")
-        return cls(int(digits[16:], 16), int(digits[:16], 16))
+        return cls(int(said[2], 16), int(said[1], 16))
 
     @classmethod
     def total(cls, digests: Iterable[Digest]) -> Digest:

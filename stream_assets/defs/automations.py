@@ -114,7 +114,8 @@ class _Automations:
         if automation == HEAL:
             cursor, checks = _checks(pipeline, self.names, context.cursor)
             lost += end_lost_runs(context.instance, pipeline)
-            lost += report_untold(context.instance, pipeline, self.names)
+            origin = context.code_location_origin
+            lost += report_untold(context.instance, pipeline, self.names, origin.location_name if origin else None)
         says = "; ".join([says, *lost])
         if runs or lost or planned.of(automation):
             # A skip's reason is kept with its tick: logging it too would leave one file a tick, which nobody purges.

@@ -57,7 +57,7 @@ def build_definitions(
     )
     names = Names(name, tuple(key_prefix))
     declarations, lake = project.found(found)
-    partitions = Partitions.of(project.timezone, lake.start, lake.windows_from)
+    partitions = Partitions.of(project.timezone, lake.start, lake.windows_from, declarations.end)
     sources = {s.name: names.source(s.name) for s in project.streams}
     everything = {names.lake, *sources.values()}
 

@@ -112,7 +112,9 @@ def _promise(standing: "Standing") -> _Found:
         figures["complete_through"] = dg.MetadataValue.text(standing.complete_through.isoformat())
     if standing.held_by:
         figures["held_by"] = dg.MetadataValue.text(standing.held_by)
-    return _Found(standing.is_kept and standing.decision.can_be_kept, str(standing), figures)
+    can_be_kept = standing.decision.can_be_kept
+    says = str(standing) if can_be_kept else f"{standing}; but by its lane's arithmetic it {standing.decision.verdict}"
+    return _Found(standing.is_kept and can_be_kept, says, figures)
 
 
 def _holes(standing: "Standing", calendar: Calendar) -> _Found:

@@ -8,16 +8,19 @@ said so would stand as failed in Dagster, beside the sealed file.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import HEAL
 from stream_assets.core.window import TimeWindow
-from stream_assets.defs.names import RANGE_END, RANGE_START, RUN_KEY, WORK_TAG, Names, lake_tag
+from stream_assets.defs.names import PARTITION, RANGE_END, RANGE_START, RUN_KEY, WORK_TAG, Names, lake_tag
 from stream_assets.defs.runless import materialization
+from stream_assets.errors import UsageError
 
 if TYPE_CHECKING:
     from stream_assets.pipeline import Pipeline
@@ -34,6 +37,7 @@ NEWEST_STOPPED = 20
 AT_ONCE = 300
 """How many partitions are reported in one look: Dagster takes some 40 ms for each, and gives a look a minute."""
 TOLD_TAG = "stream_assets/told"
+LOCATION_TAG = "dagster/code_location"
 STOPPED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
@@ -63,11 +67,24 @@ def follow_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]:
     return said
 
 
-def report_untold(instance: dg.DagsterInstance, pipeline: Pipeline, names: Names) -> list[str]:
-    """Report the partitions that runs published and did not come to report, and say so; a run is looked at until done."""
+def report_untold(
+    instance: dg.DagsterInstance, pipeline: Pipeline, names: Names, location: str | None = None
+) -> list[str]:
+    """Report the partitions that are sealed and that a run ended without reporting, and say so.
+
+    Dagster takes every partition of a run's range that the run does not report for failed: also what the run was only to
+    confirm. A run is looked at until all is reported.
+
+    Args:
+        instance: whose runs are looked at.
+        pipeline: whose lake says what is sealed.
+        names: of the assets.
+        location: code location whose runs count that people asked for; None: those of automations alone.
+    """
     said: list[str] = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=STOPPED), limit=NEWEST_STOPPED):
-        if TOLD_TAG in run.tags or not _is_of(run, pipeline):
+        is_by_hand = RUN_KEY not in run.tags and location is not None and run.tags.get(LOCATION_TAG) == location
+        if TOLD_TAG in run.tags or not (is_by_hand or _is_of(run, pipeline)):
             continue
         untold = list(islice(_untold(instance, pipeline, names, run), AT_ONCE))
         for materialized in untold:
@@ -75,24 +92,31 @@ def report_untold(instance: dg.DagsterInstance, pipeline: Pipeline, names: Names
         if len(untold) < AT_ONCE:
             instance.add_run_tags(run.run_id, {TOLD_TAG: "yes"})
         if untold:
-            said.append(f"run {run.run_id[:8]} was stopped before it reported {len(untold)} partitions: now they are")
+            said.append(f"run {run.run_id[:8]} ended before it reported {len(untold)} sealed partitions: now they are")
     return said
 
 
 def _untold(
     instance: dg.DagsterInstance, pipeline: Pipeline, names: Names, run: dg.DagsterRun
 ) -> Iterator[dg.AssetMaterialization]:
-    log = instance.event_log_storage
+    log, state = instance.event_log_storage, pipeline.state()
+    first, last = (run.tags.get(tag) or run.tags.get(PARTITION) for tag in (RANGE_START, RANGE_END))
+    if not first or not last:
+        return
     for table in pipeline.declarations.tables.values():
         key = names.key(table.name)
         if key not in (run.asset_selection or ()):
             continue
         tried = log.get_latest_asset_partition_materialization_attempts_without_materializations(key)
         marked = {partition for partition, (run_id, _) in tried.items() if run_id == run.run_id}
-        first, last = (pipeline.calendar.parse_key(run.tags[tag], table.grain) for tag in (RANGE_START, RANGE_END))
-        for current in pipeline.lake.ledger.current(table.name, TimeWindow(first.start, last.end)):
-            if current.receipt.run_id == run.run_id and pipeline.calendar.key(current.span, table.grain) in marked:
-                yield materialization(pipeline, key, current)
+        known = state.table(table.name)
+        to_be_made = known.outdated | Intervals.union_of(x.span for x in (*known.failures, *known.reopened))
+        with suppress(UsageError):  # a key that somebody typed
+            start, end = (pipeline.calendar.parse_key(k, table.grain) for k in (first, last))
+            for current in pipeline.lake.ledger.current(table.name, TimeWindow(start.start, end.end)):
+                is_marked = pipeline.calendar.key(current.span, table.grain) in marked
+                if is_marked and not to_be_made.clip(current.span):
+                    yield materialization(pipeline, key, current)
 
 
 def end_lost_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]:

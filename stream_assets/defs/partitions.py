@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -19,12 +19,13 @@ class Partitions:
     days: dg.DailyPartitionsDefinition
 
     @classmethod
-    def of(cls, zone: str, start: datetime, windows_from: datetime) -> Partitions:
-        """Return the partitions of a lake that keeps days from `start` and windows from `windows_from`."""
+    def of(cls, zone: str, start: datetime, windows_from: datetime, end: date | None = None) -> Partitions:
+        """Return the partitions of a lake that keeps days from `start` and windows from `windows_from`, up to `end`."""
         local = ZoneInfo(zone)
         windows = dg.TimeWindowPartitionsDefinition(
             cron_schedule="*/5 * * * *",
             start=windows_from.astimezone(local).strftime(WINDOW_FORMAT),
+            end=datetime(end.year, end.month, end.day, tzinfo=local).strftime(WINDOW_FORMAT) if end else None,
             fmt=WINDOW_FORMAT,
             timezone=zone,
         )

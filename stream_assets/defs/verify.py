@@ -9,6 +9,7 @@ import dagster as dg
 from stream_assets.core.declaration import Declarations, Table
 from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.defs.assets import Open
+from stream_assets.defs.facts import some
 from stream_assets.defs.names import Names
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ def _result(key: dg.AssetKey, found: _Found) -> dg.AssetCheckResult:
     wrong = [d for d in said.differences if not d.is_known]
     records = list(_records(found))
     says = f"{len(wrong)} differences: {wrong[0].said}" if wrong else f"{len(records)} partitions, nothing differs"
+    known = [f"{d.span}: {d.said}" for d in said.differences if d.is_known]
+    if known := [*known, *(f"{count} {reason}" for reason, count in said.reasons.items())]:
+        says += f"; known: {some(known)}"
     metadata: dict[str, dg.MetadataValue] = {
         "partitions": dg.MetadataValue.table(records, schema=_SCHEMA),
         "differences": dg.MetadataValue.int(len(wrong)),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from stream_assets.core.check import Check, Level
-from stream_assets.errors import LakeError
+from stream_assets.errors import LakeError, LakeUnavailable
 from stream_assets.lake.custody import damage
 from stream_assets.lake.disk import file_system, is_held, refuse_without_exchange, why_unfit
 
@@ -74,7 +74,11 @@ def _ledger(root: Path) -> Check:
         return Check(
             "ledger", "problem", f"{path} is not there", "stream-assets ledger rebuild, or ledger restore FILE"
         )
-    if found := damage(path):
+    try:
+        found = damage(path)
+    except LakeUnavailable as error:
+        return Check("ledger", "problem", str(error), "see to that, and ask again")
+    if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         said, todo = f"{path} is damaged: {found[0]}{more}", "stream-assets ledger rebuild, or ledger restore FILE"
         return Check("ledger", "problem", said, todo)

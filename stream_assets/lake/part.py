@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stream_assets.core.intervals import Intervals
-from stream_assets.core.window import TimeWindow
+from stream_assets.core.window import GRID, TimeWindow
 from stream_assets.events.schema import EVENT_TIME, empty
 from stream_assets.lake.ledger import Current
 
@@ -60,18 +62,18 @@ def rows_inside(file: pq.ParquetFile, current: Current, wanted: Intervals, colum
 def _row_ranges(current: Current, wanted: Intervals, rows: int) -> list[tuple[int, int]]:
     """Return from a day's receipt which rows the wanted windows are, merged; all rows where it does not say."""
     facts = current.receipt.windows
-    if sum(f.rows for f in facts) != rows:
+    before = [0, *accumulate(f.rows for f in facts)]
+    if before[-1] != rows:
         return [(0, rows)]
+    starts = [f.start for f in facts]
     found: list[tuple[int, int]] = []
-    start = 0
-    for fact in facts:
-        stop = start + fact.rows
-        if fact.rows and wanted.clip(fact.window):
-            if found and found[-1][1] == start:
-                found[-1] = (found[-1][0], stop)
-            else:
-                found.append((start, stop))
-        start = stop
+    for span in wanted:
+        first = before[bisect_right(starts, span.start - GRID)]
+        last = before[bisect_left(starts, span.end)]
+        if found and first <= found[-1][1]:
+            first = found.pop()[0]
+        if first < last:
+            found.append((first, last))
     return found
 
 

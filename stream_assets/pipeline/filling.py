@@ -23,8 +23,8 @@ class Filling(Ranges):
         """Fill the partitions of `target` in `span`, as `Pipeline.fill` says."""
         heard = observe(self.site, target)
         state = ledger_state(self.site)
-        self._refuse(target, span, state, running)
-        early = self._unsettled(target, span, state, heard)
+        self._refuse(target, span, running)
+        early = self._impossible(target, span, state, running) + self._unsettled(target, span, state, heard)
         asked = Intervals.union_of(self.calendar.partitions(span, target.grain)) - Intervals.of(
             *(o.span for o in early)
         )
@@ -101,7 +101,7 @@ class Filling(Ranges):
                 else:
                     said = (
                         f"{target.name} {self.calendar.key(partition, target.grain)} was not made: what it needs has failed, or it is "
-                        "paused, or waits after a failure of its own (`stream-assets status`)"
+                        "paused, or waits after a failure of its own (`stream-assets status`), or it is not kept any longer"
                     )
                     outcomes.append(Outcome(target.name, partition, "not made", None, said, is_waiting=True))
                 progress(outcomes[-1])

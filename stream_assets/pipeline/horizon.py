@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stream_assets.core.intervals import Intervals
@@ -31,15 +31,26 @@ def names(pipeline: Pipeline) -> list[str]:
 
 
 def keys(pipeline: Pipeline) -> int:
-    """Return how many keys each of them has now."""
-    return max(timedelta(0), pipeline.clock.now() - pipeline.lake.windows_from) // GRID
+    """Return how many keys each of them has now: those of a finished history end with it."""
+    now, end = pipeline.clock.now(), _end(pipeline)
+    return max(timedelta(0), min(now, end or now) - pipeline.lake.windows_from) // GRID
 
 
 def usual(pipeline: Pipeline) -> datetime:
     """Return where keys begin if nobody says otherwise: the newest 300 days have them, as in a lake that is made now."""
-    ends = [pipeline.calendar.midnight(s.end) for s in pipeline.declarations.streams if s.end]
-    end = max(ends) if ends and len(ends) == len(pipeline.declarations.streams) else None
-    return max(pipeline.lake.windows_from, pipeline.lake.newest_windows(end, pipeline.clock.now()))
+    newest = pipeline.lake.newest_windows(_end(pipeline), pipeline.clock.now())
+    return max(pipeline.lake.windows_from, newest)
+
+
+def reached(pipeline: Pipeline, count: int) -> date | None:
+    """Return the day on which there will be so many keys, or were; None where the history ends before."""
+    when, end = pipeline.lake.windows_from + count * GRID, _end(pipeline)
+    return pipeline.calendar.day_of(when) if end is None or when <= end else None
+
+
+def _end(pipeline: Pipeline) -> datetime | None:
+    end = pipeline.declarations.end
+    return pipeline.calendar.midnight(end) if end else None
 
 
 def latest(pipeline: Pipeline) -> datetime:

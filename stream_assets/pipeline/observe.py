@@ -132,8 +132,12 @@ def declare(declarations: Declarations, ledger: Ledger, now: datetime) -> None:
     """Record the consumers as this process loaded them; once, when it loads them.
 
     A process that loaded them earlier (a code location that was not reloaded) learns from it that its own code is the
-    older one, and asks for no rebuild.
+    older one, and asks for no rebuild. Where all of them are known as they are nothing is written: who only reads waits for
+    nobody.
     """
+    known = {name: (r.code, r.code_stated) for name, r in ledger.sources.consumers().items()}
+    if all(known.get(c.name) == (c.code, c.code_stated) for c in declarations.consumers):
+        return
     with ledger.transaction():
         for consumer in declarations.consumers:
             before = ledger.sources.meet(

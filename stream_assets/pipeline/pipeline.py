@@ -152,7 +152,7 @@ class Pipeline(Ranges):
     ) -> list[Report]:
         """Do one piece of work that was requested: its tables in order; returns a report for each."""
         if work.removes:
-            return [remove_planned(self.site, work, request)]
+            return remove_planned(self.site, work, request)
         reports: list[Report] = []
         for table in work.tables:
             with self.running(table, work.span, request=request, run_id=run_id, reason=work.reason) as running:

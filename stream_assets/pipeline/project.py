@@ -157,8 +157,7 @@ class Project:
 
     def _lake(self, kind: type[L], declarations: Declarations, clock: Clock) -> L:
         calendar = Calendar(self.timezone)
-        ends = [s.end for s in declarations.streams]
-        end = max(calendar.midnight(e) for e in ends if e) if ends and all(ends) else None
+        end = calendar.midnight(declarations.end) if declarations.end else None
         lake = kind.open(self.lake_folder(), self.timezone, clock.now(), start=self.start, end=end)
         for stream in declarations.streams:
             if stream.end and calendar.midnight(stream.end) <= lake.start:
@@ -188,10 +187,10 @@ def _keep(stream: Stream) -> Retention:
     def read(text: str | None) -> timedelta | None:
         return None if text is None else parse_duration(text, what=f"stream {stream.name!r}: what it keeps")
 
-    windows = read(stream.keep_windows)
+    windows, events, rejected = map(read, (stream.keep_windows, stream.keep, stream.keep_rejected))
     assert windows is not None
     try:
-        return Retention(windows, read(stream.keep), read(stream.keep_rejected))
+        return Retention(windows, events, rejected)
     except DeclarationError as error:
         raise DeclarationError(f"stream {stream.name!r}: {error}") from None
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from stream_assets.core.clock import Clock
 from stream_assets.core.declaration import Declarations, Table
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import LedgerState, Rule
 from stream_assets.core.window import GRID, Calendar, TimeWindow
 from stream_assets.errors import LakeError, SourceUnavailable, UsageError
@@ -54,21 +55,12 @@ class Ranges:
             raise LakeError(f"there is no table {name!r}; there are: {', '.join(self.declarations.tables)}")
         return table
 
-    def _refuse(self, target: Table, span: TimeWindow, state: LedgerState, running: Running) -> None:
+    def _refuse(self, target: Table, span: TimeWindow, running: Running) -> None:
         if not span:
             raise UsageError(f"{target.name}: the range {span} is empty: its end must be after its start")
         if running.is_planned:
             return  # The planner goes by the watermark, which a clock that is set back does not take along.
         self._refuse_outside(target, span)
-        rule = self.site.rule(state)
-        self.refuse_gone(target, span.start, rule)
-        horizon = rule.horizon(target)
-        if target.is_days_of_stream and span.end > horizon.open_from:
-            assert target.stream is not None
-            raise UsageError(
-                f"{target.name}: the open day is never sealed; materialize `{target.stream.name}` for it. "
-                f"Days before {self.calendar.day_of(horizon.open_from)} are closed"
-            )
 
     def refuse_gone(self, target: Table, start: datetime, rule: Rule) -> None:
         """Refuse a partition of which some of what it is made from is not kept.
@@ -76,12 +68,38 @@ class Ranges:
         Raises:
             UsageError: terminal; it is one.
         """
-        if start < (first := rule.first(target)):
-            what = "the events of then" if target.stream else "some of the events that it is made from"
-            raise UsageError(
-                f"{target.name} {self._key(target, start)}: {what} are not kept any more (`keep=` of the stream), or are about to go: "
-                f"what can be made begins with {self._key(target, first)}"
-            )
+        if start < rule.first(target):
+            raise UsageError(self._gone(target, start, rule))
+
+    def _gone(self, target: Table, start: datetime, rule: Rule) -> str:
+        what = "the events of then" if target.stream else "some of the events that it is made from"
+        return (
+            f"{target.name} {self._key(target, start)}: {what} are not kept any more (`keep=` of the stream), or are about to go: "
+            f"what can be made begins with {self._key(target, rule.first(target))}"
+        )
+
+    def _impossible(self, target: Table, span: TimeWindow, state: LedgerState, running: Running) -> list[Outcome]:
+        """Return why partitions that a person asked for can never be made, or not while their day is open.
+
+        Raises:
+            UsageError: terminal; none of them can be made.
+        """
+        if running.is_planned:
+            return []
+        rule, found = self.site.rule(state), dict[TimeWindow, str]()
+        first, open_from = rule.first(target), rule.horizon(target).open_from
+        if span.start < first:
+            for partition in self.calendar.partitions(TimeWindow(span.start, min(first, span.end)), target.grain):
+                found[partition] = self._gone(target, partition.start, rule)
+        if target.is_days_of_stream and target.stream and span.end > open_from:
+            for day in self.calendar.days(TimeWindow(max(open_from, span.start), span.end)):
+                found[day] = (
+                    f"{target.name}: the open day is never sealed; materialize `{target.stream.name}` for it. "
+                    f"Days before {self.calendar.day_of(open_from)} are closed"
+                )
+        if found and Intervals.union_of(found).covers(span):
+            raise UsageError(next(iter(found.values())))
+        return [Outcome(target.name, p, "failed", None, said, is_waiting=True) for p, said in found.items()]
 
     def _unsettled(self, target: Table, span: TimeWindow, state: LedgerState, heard: dict[str, str]) -> list[Outcome]:
         """Return why each window of a stream that has not settled yet cannot be made."""

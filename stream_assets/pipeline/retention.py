@@ -8,7 +8,7 @@ from pathlib import Path
 from stream_assets.core.declaration import StreamSpec
 from stream_assets.core.planning import RECORDS, Work, removal_of
 from stream_assets.core.window import Grain, TimeWindow
-from stream_assets.errors import LakeError, StreamAssetsError
+from stream_assets.errors import Conflict, LakeError, StreamAssetsError
 from stream_assets.lake.disk import lake_errors
 from stream_assets.lake.ledger import Current
 from stream_assets.lake.remove import clear, remove
@@ -21,8 +21,8 @@ _LEAVING = removal_of("_staging")
 """Under which it stands that something cannot leave its place: apart from what is planned, which that does not stop."""
 
 
-def remove_planned(site: Site, work: Work, request: int) -> Report:
-    """Remove what `work` names, under its lease.
+def remove_planned(site: Site, work: Work, request: int) -> list[Report]:
+    """Remove what `work` names, under its lease; returns a report for each table that had something to remove.
 
     A failure is an outcome. It is remembered apart from those of filling (see `removal_of`), and tried again for ever.
     """
@@ -35,10 +35,13 @@ def remove_planned(site: Site, work: Work, request: int) -> Report:
             failed = Outcome(name, work.span, "failed", None, str(error), type(error))
             records.fail(removal_of(name), work.span, str(error), site.clock.now(), transient=True)
             records.note_failed(request, str(error))
-            return Report(name, (failed,))
+            return [Report(name, (failed,))]
         records.clear_failures(removal_of(name), work.span)
         clear_leaving(site)
-        return Report(name, tuple(Outcome(name, span, "removed") for span in gone))
+        return [
+            Report(table, tuple(Outcome(table, s, "removed") for s in spans))
+            for table, spans in (gone or {name: []}).items()
+        ]
 
 
 def clear_leaving(site: Site) -> None:
@@ -64,8 +67,8 @@ class _Removal:
         self._work = work
         self._span = work.span
 
-    def do(self) -> list[TimeWindow]:
-        """Return what of the work's table is gone: partitions, or the whole span where it is no table's."""
+    def do(self) -> dict[str, list[TimeWindow]]:
+        """Return by table what is gone: partitions, or the whole span where it is no table's."""
         match self._work.removes:
             case "windows":
                 return self._windows(self._stream)
@@ -84,7 +87,7 @@ class _Removal:
         assert stream is not None
         return stream
 
-    def _windows(self, stream: StreamSpec) -> list[TimeWindow]:
+    def _windows(self, stream: StreamSpec) -> dict[str, list[TimeWindow]]:
         copies = self._ledger.current(stream.name, self._span)
 
         def check() -> Iterable[Path]:
@@ -100,7 +103,7 @@ class _Removal:
 
         return self._remove([("5 min", c) for c in copies], check)
 
-    def _days(self, stream: StreamSpec) -> list[TimeWindow]:
+    def _days(self, stream: StreamSpec) -> dict[str, list[TimeWindow]]:
         days = self._ledger.current(stream.daily, self._span)
         windows = self._ledger.current(stream.name, self._span)
 
@@ -113,23 +116,31 @@ class _Removal:
 
         return self._remove([*(("day", c) for c in days), *(("5 min", c) for c in windows)], together)
 
-    def _rejected(self, stream: StreamSpec) -> list[TimeWindow]:
+    def _rejected(self, stream: StreamSpec) -> dict[str, list[TimeWindow]]:
         def together() -> Iterable[Path]:
             self._ledger.gone.advance("rejected_from", stream.name, self._span.end)
             return [path for path, day in self._layout.rejected_days(stream.name) if day.overlaps(self._span)]
 
         self._remove([], together)
-        return [self._span]
+        return {self._work.tables[0]: [self._span]}
 
-    def _history(self) -> list[TimeWindow]:
+    def _history(self) -> dict[str, list[TimeWindow]]:
         with self._ledger.transaction():
             self._ledger.history.fold(self._span.end)
             self._ledger.gone.move_border("history_from", RECORDS, self._span.end)
-        return [self._span]
+        return {RECORDS: [self._span]}
 
     def _remove(
         self, partitions: list[tuple[Grain, Current]], together: Callable[[], Iterable[Path]]
-    ) -> list[TimeWindow]:
+    ) -> dict[str, list[TimeWindow]]:
         now = self._site.clock.now()
-        remove(self._layout, self._ledger, self._span, partitions, self._work.reason, now, together)
-        return [c.span for _, c in partitions if c.table == self._work.tables[0]]
+        gone: dict[str, list[TimeWindow]] = {}
+        for _, current in partitions:
+            gone.setdefault(current.table, []).append(current.span)
+        try:
+            remove(self._layout, self._ledger, self._span, partitions, self._work.reason, now, together)
+        except Conflict:
+            if any(self._ledger.current(table, self._span) for table in gone):
+                raise
+            return {}  # somebody else has removed it, while this process was held up
+        return gone

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 14
 NOTHING = ("lost", "doubled", "changed", "torn", "forgotten", "by_ledger_wrong", "raised", "engine_errors")
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from stream_assets.core.window import TimeWindow
 from stream_assets.lake import disk
 from stream_assets.lake.ledger import Ledger
+from stream_assets.lake.ledger.database import Database
 from stream_assets.pipeline import doctor
 from stream_assets_tests.cli.conftest import Answer, Shell
 
@@ -127,6 +130,36 @@ def test_doctor_knows_sources_that_do_not_answer_many_keys_and_work_that_hangs(
         0,
         ("warning", "orders has been running since 2026-03-09 17:47:00Z"),
     )
+
+
+def test_who_only_reads_waits_for_no_writer_that_stands_still(filled: Shell) -> None:
+    rows = filled.json("sql", "select count(*) n from events")["rows"]
+    writer = sqlite3.connect(filled.lake / "_ledger.sqlite", isolation_level=None)
+    writer.execute("begin immediate")
+    try:
+        assert filled.json("sql", "select count(*) n from events")["rows"] == rows
+        assert filled("files", "events").code == 0
+    finally:
+        writer.close()
+
+
+def test_where_the_disk_is_full_it_says_so_whatever_the_ledger_fails_with(
+    filled: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(sqlite3.OperationalError):
+        sqlite_errorcode = sqlite3.SQLITE_IOERR
+
+    def fail(*_: object) -> None:
+        raise Broken("disk I/O error")
+
+    monkeypatch.setattr(Database, "row", lambda self, *_: guarded(self, fail))
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=4096, f_files=0, f_favail=0))
+    assert "(disk I/O error): make room there" in filled("status").err
+
+
+def guarded(database: Database, call: Callable[[], None]) -> None:
+    with database._errors():
+        call()
 
 
 def test_doctor_says_what_it_can_of_a_lake_that_cannot_be_opened(filled: Shell) -> None:

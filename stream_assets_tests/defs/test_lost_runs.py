@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import dagster as dg
 import pandas as pd
+import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.test_utils import create_run_for_test
 
 from stream_assets import consumer
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
+from stream_assets.defs.lost import LOCATION_TAG
 from stream_assets.defs.names import RANGE_START, RUN_KEY, WORK_TAG
 from stream_assets.testing import SettableClock
 from stream_assets_tests.defs.conftest import Host
@@ -92,7 +96,37 @@ def test_what_a_stopped_run_published_and_did_not_report_is_reported(
     assert run.status == dg.DagsterRunStatus.FAILURE
     assert len(host.sealed("events")) == 7
     assert not host.materialized("events")
-    assert f"run {run.run_id[:8]} was stopped before it reported 7 partitions" in str(host.tick("heal").said)
+    assert f"run {run.run_id[:8]} ended before it reported 7 sealed partitions" in str(host.tick("heal").said)
     assert host.materialized("events") == set(host.sealed("events"))
     assert not host.materialized("orders")
-    assert "was stopped" not in str(host.tick("heal").said)
+    assert "ended before" not in str(host.tick("heal").said)
+
+
+@pytest.mark.parametrize("is_by_hand", [False, True])
+def test_what_a_stopped_run_was_only_to_confirm_does_not_stay_failed(
+    hosted: Hosted, instance: dg.DagsterInstance, is_by_hand: bool
+) -> None:
+    host = hosted(orders)
+    request = host.tick("every_5_min").requests[0]
+    assert host.do(request)
+    tags = {**request.tags, **({LOCATION_TAG: "ours"} if is_by_hand else {RUN_KEY: str(request.run_key)})}
+    tables = ["events", "orders"]
+    assert host.execute(tables, tags).success
+    with patch("stream_assets.defs.assets.facts", side_effect=DagsterExecutionInterruptedError):
+        host.execute(tables, tags)
+    (run,) = instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    log, key = instance.event_log_storage, dg.AssetKey("events")
+
+    def failed() -> set[str]:
+        found = log.get_latest_asset_partition_materialization_attempts_without_materializations(key)
+        return {partition for partition, (id, _) in found.items() if id == run.run_id}
+
+    assert failed() == set(host.sealed("events"))
+    span = TimeWindow(host.pipeline.lake.start, host.pipeline.lake.start + timedelta(minutes=5))
+    to_be_made = host.pipeline.calendar.key(span, "5 min")
+    now = host.pipeline.clock.now()
+    host.pipeline.lake.ledger.reopened.add("events", Intervals.of(span), "the test says so", now, now)
+    with patch.object(dg.SensorEvaluationContext, "code_location_origin", SimpleNamespace(location_name="ours")):
+        said = str(host.tick("heal").said)
+    assert f"run {run.run_id[:8]} ended before it reported 13 sealed partitions: now they are" in said
+    assert failed() == {to_be_made}

@@ -10,8 +10,10 @@ import dagster as dg
 import pyarrow as pa
 
 from stream_assets import consumer
+from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
 from stream_assets.defs.verify import VERIFY
+from stream_assets.pipeline.verify.consumers import REOPENED
 from stream_assets_tests.defs.conftest import Host
 
 Hosted = Callable[..., Host]
@@ -97,3 +99,12 @@ def test_its_schedule_and_job_are_prefixed_and_off_until_somebody_wants_them(hos
     schedule = repository.get_schedule_def("shop_verify")
     assert (schedule.job_name, schedule.default_status) == ("shop_verify", dg.DefaultScheduleStatus.STOPPED)
     assert "asks the source" in (schedule.description or "")
+
+
+def test_what_is_known_to_differ_is_said(hosted: Hosted) -> None:
+    host = filled(hosted)
+    now = host.pipeline.clock.now()
+    host.pipeline.lake.ledger.reopened.add("totals", Intervals.of(host.yesterday()), "the test says so", now, now)
+    found = verified(host)["totals"]
+    assert found.passed
+    assert found.description == f"2 partitions, nothing differs; known: 1 {REOPENED}"

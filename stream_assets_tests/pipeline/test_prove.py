@@ -217,7 +217,12 @@ HISTORIES = st.tuples(
 EXAMPLES = find_consumers("stream_assets.consumers")
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+@pytest.mark.parametrize(
+    "example",
+    [  # Its 288 calls of pandas a day take a minute.
+        pytest.param(e, id=e.name, marks=[pytest.mark.slow] if e.name == "revenue_dashboard" else []) for e in EXAMPLES
+    ],
+)
 @settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(drawn=HISTORIES)
 def test_the_example_consumers_are_the_same_at_every_cadence(

@@ -344,3 +344,24 @@ def test_rejected_rows_of_a_day_that_was_healed_later_go_with_the_next_ones_and_
         assert rejected_days(w) == ["02", "08", "09"]
     keeping(w, keep_rejected="1 day").run()
     assert rejected_days(w) == ["09"]
+
+
+def test_windows_of_a_day_that_was_never_sealed_are_said_to_go(world):
+    w = world(now="2026-03-08 00:06", start="2026-03-01", sources={"events": hourly()}, keep="5 days")
+    w.by_hand("events", "2026-03-01T00:00", "2026-03-08T00:00")
+    work = next(x for x in w.plan().works if x.removes == "days")
+    lease = w.pipeline.lake.ledger.work.request(work, w.now)
+    reports = w.pipeline.run_work(work, lease.id)
+    assert [(r.table, r.count("removed")) for r in reports] == [("events", 288)]
+
+
+def test_a_range_with_days_that_cannot_be_made_makes_the_others(world):
+    w = month(world)
+    w.at("2026-03-12 00:06").run()
+    made = w.by_hand("events_daily", "2026-03-06", "2026-03-13")
+    states = {f"{o.span.start:%m-%d}": o.state for o in made.outcomes}
+    assert states == {"03-06": "failed", **{f"03-{n:02}": "unchanged" for n in range(7, 12)}, "03-12": "failed"}
+    said = [o.error for o in made.failed]
+    assert "not kept any more" in said[0]
+    assert "the open day is never sealed" in said[1]
+    assert w.failures("events_daily") == []

@@ -271,3 +271,23 @@ def test_a_failure_to_fold_records_waits_like_any_other(world, monkeypatch):
     w.clock.advance(timedelta(minutes=20))
     assert [work.removes for work in w.run()] == ["history"]
     assert w.failures("__ledger") == []
+
+
+def test_what_somebody_else_removed_meanwhile_is_gone_and_no_failure(world, monkeypatch):
+    w = sealed_day(world)
+    w.at("2026-03-18 00:10")
+    removes, others = retention.remove, []
+
+    def late(*arguments):
+        if not others:
+            others.append("removed")
+            removes(*arguments)
+        return removes(*arguments)
+
+    monkeypatch.setattr(retention, "remove", late)
+    reports = [r for _, reports in w.pipeline.run() for r in reports]
+    assert others
+    assert [o for r in reports for o in r.outcomes] == []
+    assert w.pipeline.lake.ledger.work.failures() == {}
+    assert files(w, "events", "2026-03-10") == []
+    assert w.plan().works == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from stream_assets.cli.facts.values import at
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 def horizon_facts(pipeline: Pipeline) -> dict[str, Any]:
     """Return where keys begin now, how many there are, and when there are too many."""
-    from stream_assets.pipeline.horizon import MANY_KEYS, MOST_KEYS, keys, tables
+    from stream_assets.pipeline.horizon import MANY_KEYS, MOST_KEYS, keys, reached, tables
 
-    first, calendar = pipeline.lake.windows_from, pipeline.calendar
+    first = pipeline.lake.windows_from
     return {
-        "timezone": calendar.zone,
+        "timezone": pipeline.calendar.zone,
         "windows_from": at(first),
         "first_key": _key(pipeline, first),
         "keys": keys(pipeline),
         "tables": [t.name for t in tables(pipeline)],
         "many_keys": MANY_KEYS,
-        "many_keys_on": str(calendar.day_of(first + MANY_KEYS * GRID)),
+        "many_keys_on": _day(reached(pipeline, MANY_KEYS)),
         "most_keys": MOST_KEYS,
-        "most_keys_on": str(calendar.day_of(first + MOST_KEYS * GRID)),
+        "most_keys_on": _day(reached(pipeline, MOST_KEYS)),
     }
 
 
@@ -49,6 +49,10 @@ def move_facts(pipeline: Pipeline, to: datetime) -> dict[str, Any]:
         "keys": keys(pipeline) - removed,
         "refused": refused,
     }
+
+
+def _day(day: date | None) -> str | None:
+    return str(day) if day else None
 
 
 def _key(pipeline: Pipeline, start: datetime) -> str:

@@ -13,10 +13,13 @@ def show_horizon(facts: dict[str, Any], page: Page) -> None:
     page.line(
         f"5-minute keys begin at {facts['first_key']}: {many(facts['keys'], 'key')} an asset ({', '.join(facts['tables'])})."
     )
-    page.line(
-        f"{facts['many_keys']:,} are reached on {facts['many_keys_on']}, {facts['most_keys']:,} on {facts['most_keys_on']}; "
-        f"Dagster recommends at most {facts['most_keys']:,} an asset."
-    )
+    coming = [
+        f"{facts[f'{name}_keys']:,} on {facts[f'{name}_keys_on']}"
+        for name in ("many", "most")
+        if facts[f"{name}_keys_on"]
+    ]
+    if coming:
+        page.line(f"There will be {' and '.join(coming)}; Dagster recommends at most {facts['most_keys']:,} an asset.")
     move = facts["move"]
     if facts["advanced"]:
         _show_done(facts, page)

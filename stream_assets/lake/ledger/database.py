@@ -219,6 +219,14 @@ class Database:
         with self._errors():
             self._connection.executemany(sql, values)
 
+    def _todo(self, code: int) -> str:
+        with suppress(OSError):
+            if code == sqlite3.SQLITE_FULL or not os.statvfs(self.path.parent).f_bavail:
+                return "make room there; it is tried again by whatever runs by itself"
+        if code == sqlite3.SQLITE_BUSY:
+            return "another process writes to it, or was stopped while it did: let that go on; it is tried again by whatever runs by itself"
+        return "it is tried again by whatever runs by itself"
+
     @contextmanager
     def _errors(self) -> Generator[None]:
         connection: _Connection | None = getattr(self._local, "connection", None)
@@ -229,9 +237,8 @@ class Database:
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in _PASSES:
-                room = "make room there; " if code == sqlite3.SQLITE_FULL else ""
                 raise LakeUnavailable(
-                    f"the ledger {self.path} cannot be used now ({error}): {room}it is tried again"
+                    f"the ledger {self.path} cannot be used now ({error}): {self._todo(code)}"
                 ) from error
             if code in _STAYS:
                 raise LakeError(

@@ -26,8 +26,8 @@ def find_holes(found: Findings, table: Table) -> None:
     if table.grain == "day":
         until = site.lake.calendar.day_around(until - DAY_MARGIN).start
     missed = found.span.clip(TimeWindow(min(found.span.start, until), until))
-    wanted = site.rule(state, now).wanted(table)
-    for hole in (wanted - there).clip(missed):
+    rule = site.rule(state, now)
+    for hole in (rule.wanted(table) - there - rule.in_flight(table)).clip(missed):
         failures = [f for f in state.table(table.name).failures if f.span.overlaps(hole)]
         is_paused = any(f.is_paused for f in failures)
         said = f"wanted and not there: {failures[0].error}" if failures else "wanted and not there"
