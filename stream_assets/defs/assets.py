@@ -13,7 +13,17 @@ from stream_assets.core.freshness import compact, words
 from stream_assets.core.planning.decision import decide
 from stream_assets.core.window import Grain, TimeWindow
 from stream_assets.defs.facts import facts, failed, some
-from stream_assets.defs.names import BACKFILL_TAG, PARTITION, RANGE_END, RANGE_START, WHY_TAG, WORK_TAG, Names, group_of
+from stream_assets.defs.names import (
+    BACKFILL_TAG,
+    FAILED_PARTITIONS,
+    PARTITION,
+    RANGE_END,
+    RANGE_START,
+    WHY_TAG,
+    WORK_TAG,
+    Names,
+    group_of,
+)
 from stream_assets.defs.partitions import Partitions, mapping
 from stream_assets.errors import DeclarationError, NotReady, StreamAssetsError, UsageError
 
@@ -91,7 +101,8 @@ def _fill(
         # What was asked for cannot be: the sentence says all, a stack of our own code would only bury it.
         raise dg.Failure(str(error), allow_retries=False) from None
     except StreamAssetsError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+        every = {FAILED_PARTITIONS: dg.MetadataValue.json(list(context.partition_keys))}
+        raise dg.Failure(str(error), metadata=every, allow_retries=False) from error
     context.log.info(str(report))
     if report.failed:
         keys, lines = failed(pipeline, report.failed)
@@ -100,7 +111,7 @@ def _fill(
         raise dg.Failure(
             f"{table.name}: {len(keys)} of {len(report.outcomes)} partitions failed ({some(keys)}); "
             f"{len(report.outcomes) - len(keys)} are there.\n{lines}",
-            metadata={"failed_partitions": dg.MetadataValue.json(keys)},
+            metadata={FAILED_PARTITIONS: dg.MetadataValue.json(keys)},
             allow_retries=False,
         )
     for key, metadata in facts(pipeline, report.outcomes):

@@ -113,7 +113,9 @@ def _promise(standing: "Standing") -> _Found:
     if standing.held_by:
         figures["held_by"] = dg.MetadataValue.text(standing.held_by)
     can_be_kept = standing.decision.can_be_kept
-    says = str(standing) if can_be_kept else f"{standing}; but by its lane's arithmetic it {standing.decision.verdict}"
+    says = str(standing)
+    if not can_be_kept and not standing.paused_at:
+        says += f"; but by its lane's arithmetic it {standing.decision.verdict}"
     return _Found(standing.is_kept and can_be_kept, says, figures)
 
 

@@ -8,21 +8,31 @@ said so would stand as failed in Dagster, beside the sealed file.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.planning import HEAL
-from stream_assets.core.window import TimeWindow
-from stream_assets.defs.names import PARTITION, RANGE_END, RANGE_START, RUN_KEY, WORK_TAG, Names, lake_tag
+from stream_assets.core.window import Calendar, TimeWindow
+from stream_assets.defs.names import (
+    FAILED_PARTITIONS,
+    LOCATION,
+    PARTITION,
+    RANGE_END,
+    RANGE_START,
+    RUN_KEY,
+    WORK_TAG,
+    Names,
+    lake_tag,
+)
 from stream_assets.defs.runless import materialization
 from stream_assets.errors import UsageError
 
 if TYPE_CHECKING:
+    from stream_assets.core.declaration import Table
     from stream_assets.pipeline import Pipeline
 
 NEWEST = 500
@@ -37,7 +47,6 @@ NEWEST_STOPPED = 20
 AT_ONCE = 300
 """How many partitions are reported in one look: Dagster takes some 40 ms for each, and gives a look a minute."""
 TOLD_TAG = "stream_assets/told"
-LOCATION_TAG = "dagster/code_location"
 STOPPED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
@@ -70,53 +79,73 @@ def follow_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]:
 def report_untold(
     instance: dg.DagsterInstance, pipeline: Pipeline, names: Names, location: str | None = None
 ) -> list[str]:
-    """Report the partitions that are sealed and that a run ended without reporting, and say so.
+    """Report the partitions that are there as they should be and that a run ended without reporting, and say so.
 
     Dagster takes every partition of a run's range that the run does not report for failed: also what the run was only to
-    confirm. A run is looked at until all is reported.
+    confirm. What the run itself named as failed stays so. A run is looked at until a look finds fewer than `AT_ONCE`.
 
     Args:
         instance: whose runs are looked at.
-        pipeline: whose lake says what is sealed.
+        pipeline: whose lake says what is there.
         names: of the assets.
         location: code location whose runs count that people asked for; None: those of automations alone.
     """
     said: list[str] = []
+    told = f"{TOLD_TAG}/{pipeline.lake.id[:8]}"
+    ours = {names.key(name) for name in pipeline.declarations.tables}
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=STOPPED), limit=NEWEST_STOPPED):
-        is_by_hand = RUN_KEY not in run.tags and location is not None and run.tags.get(LOCATION_TAG) == location
-        if TOLD_TAG in run.tags or not (is_by_hand or _is_of(run, pipeline)):
+        is_by_hand = RUN_KEY not in run.tags and location is not None and run.tags.get(LOCATION) == location
+        if told in run.tags or not (is_by_hand or _is_of(run, pipeline)) or not ours & (run.asset_selection or set()):
             continue
         untold = list(islice(_untold(instance, pipeline, names, run), AT_ONCE))
         for materialized in untold:
             instance.report_runless_asset_event(materialized)
         if len(untold) < AT_ONCE:
-            instance.add_run_tags(run.run_id, {TOLD_TAG: "yes"})
+            instance.add_run_tags(run.run_id, {told: "yes"})
         if untold:
-            said.append(f"run {run.run_id[:8]} ended before it reported {len(untold)} sealed partitions: now they are")
+            said.append(f"run {run.run_id[:8]} ended before it reported {len(untold)} sound partitions: now they are")
     return said
 
 
 def _untold(
     instance: dg.DagsterInstance, pipeline: Pipeline, names: Names, run: dg.DagsterRun
 ) -> Iterator[dg.AssetMaterialization]:
-    log, state = instance.event_log_storage, pipeline.state()
-    first, last = (run.tags.get(tag) or run.tags.get(PARTITION) for tag in (RANGE_START, RANGE_END))
-    if not first or not last:
-        return
+    log, calendar, rule = instance.event_log_storage, pipeline.calendar, pipeline.rule()
+    named = _named_as_failed(instance, run)
     for table in pipeline.declarations.tables.values():
-        key = names.key(table.name)
-        if key not in (run.asset_selection or ()):
+        key, span = names.key(table.name), _span(run, table, calendar)
+        if span is None or key not in (run.asset_selection or ()):
             continue
         tried = log.get_latest_asset_partition_materialization_attempts_without_materializations(key)
         marked = {partition for partition, (run_id, _) in tried.items() if run_id == run.run_id}
-        known = state.table(table.name)
-        to_be_made = known.outdated | Intervals.union_of(x.span for x in (*known.failures, *known.reopened))
-        with suppress(UsageError):  # a key that somebody typed
-            start, end = (pipeline.calendar.parse_key(k, table.grain) for k in (first, last))
-            for current in pipeline.lake.ledger.current(table.name, TimeWindow(start.start, end.end)):
-                is_marked = pipeline.calendar.key(current.span, table.grain) in marked
-                if is_marked and not to_be_made.clip(current.span):
-                    yield materialization(pipeline, key, current)
+        marked -= named.get(key.to_python_identifier(), set())
+        known = rule.state.table(table.name)
+        again = Intervals.union_of(x.span for x in (*known.failures, *rule.reopened(table)))
+        to_be_made = (rule.wanted(table) - known.coverage) | known.outdated | again
+        for current in pipeline.lake.ledger.current(table.name, span):
+            if calendar.key(current.span, table.grain) in marked and not to_be_made.clip(current.span):
+                yield materialization(pipeline, key, current)
+
+
+def _span(run: dg.DagsterRun, table: Table, calendar: Calendar) -> TimeWindow | None:
+    """Return the range of a run; None where it has none, or keys that somebody typed."""
+    first, last = (run.tags.get(tag) or run.tags.get(PARTITION, "") for tag in (RANGE_START, RANGE_END))
+    try:
+        return TimeWindow(calendar.parse_key(first, table.grain).start, calendar.parse_key(last, table.grain).end)
+    except UsageError:
+        return None
+
+
+def _named_as_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, set[str]]:
+    """Return by step the partitions that it said had failed before it did."""
+    named: dict[str, set[str]] = {}
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        event = entry.get_dagster_event()
+        by_word = event.step_failure_data.user_failure_data
+        keys = by_word.metadata.get(FAILED_PARTITIONS) if by_word else None
+        if keys and event.step_key:
+            named[event.step_key] = set(cast("list[str]", keys.value))
+    return named
 
 
 def end_lost_runs(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[str]:

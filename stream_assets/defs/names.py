@@ -17,10 +17,13 @@ WHY_TAG = "stream_assets/why"
 BACKFILL_TAG = "dagster/backfill"
 PARTITION = "dagster/partition"
 RUN_KEY = "dagster/run_key"
+LOCATION = "dagster/code_location"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PRIORITY = "dagster/priority"
 RUN_RETRIES = "dagster/max_retries"
+FAILED_PARTITIONS = "failed_partitions"
+"""Under which a step that fails names its partitions that did."""
 _TAG_LENGTH = 250
 
 

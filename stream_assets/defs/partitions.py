@@ -20,7 +20,7 @@ class Partitions:
 
     @classmethod
     def of(cls, zone: str, start: datetime, windows_from: datetime, end: date | None = None) -> Partitions:
-        """Return the partitions of a lake that keeps days from `start` and windows from `windows_from`, up to `end`."""
+        """Return the partitions of a lake that keeps days from `start` and windows from `windows_from`, all before `end`."""
         local = ZoneInfo(zone)
         windows = dg.TimeWindowPartitionsDefinition(
             cron_schedule="*/5 * * * *",
@@ -30,7 +30,10 @@ class Partitions:
             timezone=zone,
         )
         days = dg.DailyPartitionsDefinition(
-            start_date=start.astimezone(local).strftime("%Y-%m-%d"), timezone=zone, end_offset=1
+            start_date=start.astimezone(local).strftime("%Y-%m-%d"),
+            end_date=str(end) if end else None,
+            timezone=zone,
+            end_offset=1,
         )
         return cls(windows, days)
 

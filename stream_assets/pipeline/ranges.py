@@ -91,7 +91,8 @@ class Ranges:
         if span.start < first:
             for partition in self.calendar.partitions(TimeWindow(span.start, min(first, span.end)), target.grain):
                 found[partition] = self._gone(target, partition.start, rule)
-        if target.is_days_of_stream and target.stream and span.end > open_from:
+        if target.is_days_of_stream and span.end > open_from:
+            assert target.stream is not None
             for day in self.calendar.days(TimeWindow(max(open_from, span.start), span.end)):
                 found[day] = (
                     f"{target.name}: the open day is never sealed; materialize `{target.stream.name}` for it. "

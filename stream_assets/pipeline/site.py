@@ -59,7 +59,7 @@ class Site:
 
     def rule(self, state: LedgerState, now: datetime | None = None) -> Rule:
         """Return the one rule, as the ledger stands in `state`; `now` is the clock's where it is not given."""
-        return Rule(self.declarations, state, self.lake.calendar, now or self.clock.now())
+        return Rule(self.declarations, state, self.lake.calendar, self.clock.now() if now is None else now)
 
     def source_state(self, stream: str) -> LedgerSourceState:
         """Return what the source of `stream` may keep between calls."""

@@ -138,6 +138,7 @@ def test_sql_of_a_table_without_partitions(shell: Shell) -> None:
     for query, table in (("select * from report", "report"), ("select country from events", "events")):
         answer = shell("sql", query)
         assert (answer.code, f"{table} has no partition yet" in answer.err) == (1, True)
+    assert "the query is wrong" in shell("sql", "select event_id, count(*) from events").err
 
 
 def test_two_consumers_of_which_one_is_named_like_days_of_the_other(small: Shell) -> None:

@@ -66,7 +66,7 @@ def test_it_says_how_many_keys_there_are_and_what_would_go(old: Shell) -> None:
     }  # fmt: skip
     said = old("horizon", "--to", "2026-03-09").out
     assert "5-minute keys begin at 2026-03-07T00:00+0000: 873 keys an asset (events)." in said
-    assert "There will be 90,000 on 2027-01-13 and 100,000 on 2027-02-17" in said
+    assert "They reach 90,000 on 2027-01-13, 100,000 on 2027-02-17" in said
     assert "--advance --to 2026-03-09 would remove 576 keys of each, and leave 297. It cannot be taken back." in said
     assert "Files stay: older events are read from days" in said
 

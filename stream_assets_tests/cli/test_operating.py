@@ -143,18 +143,28 @@ def test_who_only_reads_waits_for_no_writer_that_stands_still(filled: Shell) -> 
         writer.close()
 
 
-def test_where_the_disk_is_full_it_says_so_whatever_the_ledger_fails_with(
-    filled: Shell, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("code", "free", "todo"),
+    [
+        (sqlite3.SQLITE_IOERR, 0, "make room there"),
+        (sqlite3.SQLITE_BUSY, 0, "make room there"),
+        (sqlite3.SQLITE_FULL, 9, "make room there"),
+        (sqlite3.SQLITE_BUSY, 9, "another process writes to it, or was stopped while it did"),
+        (sqlite3.SQLITE_IOERR, 9, "it is tried again"),
+    ],
+)
+def test_what_to_do_where_the_ledger_cannot_be_used_now(
+    filled: Shell, monkeypatch: pytest.MonkeyPatch, code: int, free: int, todo: str
 ) -> None:
     class Broken(sqlite3.OperationalError):
-        sqlite_errorcode = sqlite3.SQLITE_IOERR
+        sqlite_errorcode = code
 
     def fail(*_: object) -> None:
         raise Broken("disk I/O error")
 
     monkeypatch.setattr(Database, "row", lambda self, *_: guarded(self, fail))
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=4096, f_files=0, f_favail=0))
-    assert "(disk I/O error): make room there" in filled("status").err
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=4096, f_files=0, f_favail=0))
+    assert f"(disk I/O error): {todo}" in filled("status").err
 
 
 def guarded(database: Database, call: Callable[[], None]) -> None:

@@ -16,8 +16,8 @@ from dagster._core.test_utils import create_run_for_test
 from stream_assets import consumer
 from stream_assets.core.intervals import Intervals
 from stream_assets.core.window import TimeWindow
-from stream_assets.defs.lost import LOCATION_TAG
-from stream_assets.defs.names import RANGE_START, RUN_KEY, WORK_TAG
+from stream_assets.defs.names import LOCATION, RANGE_START, RUN_KEY, WORK_TAG
+from stream_assets.errors import SourceUnavailable
 from stream_assets.testing import SettableClock
 from stream_assets_tests.defs.conftest import Host
 
@@ -96,10 +96,24 @@ def test_what_a_stopped_run_published_and_did_not_report_is_reported(
     assert run.status == dg.DagsterRunStatus.FAILURE
     assert len(host.sealed("events")) == 7
     assert not host.materialized("events")
-    assert f"run {run.run_id[:8]} ended before it reported 7 sealed partitions" in str(host.tick("heal").said)
+    assert f"run {run.run_id[:8]} ended before it reported 7 sound partitions" in str(host.tick("heal").said)
     assert host.materialized("events") == set(host.sealed("events"))
     assert not host.materialized("orders")
     assert "ended before" not in str(host.tick("heal").said)
+
+
+FAILURE = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])
+
+
+def failed(instance: dg.DagsterInstance, table: str) -> set[str]:
+    """The partitions that Dagster shows as failed."""
+    log = instance.event_log_storage
+    return set(log.get_latest_asset_partition_materialization_attempts_without_materializations(dg.AssetKey(table)))
+
+
+def heal(host: Host, location: str) -> str:
+    with patch.object(dg.SensorEvaluationContext, "code_location_origin", SimpleNamespace(location_name=location)):
+        return str(host.tick("heal").said)
 
 
 @pytest.mark.parametrize("is_by_hand", [False, True])
@@ -109,24 +123,52 @@ def test_what_a_stopped_run_was_only_to_confirm_does_not_stay_failed(
     host = hosted(orders)
     request = host.tick("every_5_min").requests[0]
     assert host.do(request)
-    tags = {**request.tags, **({LOCATION_TAG: "ours"} if is_by_hand else {RUN_KEY: str(request.run_key)})}
+    tags = {**request.tags, **({LOCATION: "ours"} if is_by_hand else {RUN_KEY: str(request.run_key)})}
     tables = ["events", "orders"]
     assert host.execute(tables, tags).success
     with patch("stream_assets.defs.assets.facts", side_effect=DagsterExecutionInterruptedError):
         host.execute(tables, tags)
-    (run,) = instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
-    log, key = instance.event_log_storage, dg.AssetKey("events")
-
-    def failed() -> set[str]:
-        found = log.get_latest_asset_partition_materialization_attempts_without_materializations(key)
-        return {partition for partition, (id, _) in found.items() if id == run.run_id}
-
-    assert failed() == set(host.sealed("events"))
+    (run,) = instance.get_runs(filters=FAILURE)
+    assert failed(instance, "events") == set(host.sealed("events"))
     span = TimeWindow(host.pipeline.lake.start, host.pipeline.lake.start + timedelta(minutes=5))
-    to_be_made = host.pipeline.calendar.key(span, "5 min")
     now = host.pipeline.clock.now()
     host.pipeline.lake.ledger.reopened.add("events", Intervals.of(span), "the test says so", now, now)
-    with patch.object(dg.SensorEvaluationContext, "code_location_origin", SimpleNamespace(location_name="ours")):
-        said = str(host.tick("heal").said)
-    assert f"run {run.run_id[:8]} ended before it reported 13 sealed partitions: now they are" in said
-    assert failed() == {to_be_made}
+    if is_by_hand:
+        assert "ended before" not in heal(host, "another's")
+    said = heal(host, "ours")
+    assert f"run {run.run_id[:8]} ended before it reported 13 sound partitions: now they are" in said
+    assert failed(instance, "events") == {host.pipeline.calendar.key(span, "5 min")}
+
+
+def test_what_a_run_named_as_failed_and_a_day_that_is_to_be_healed_stay_failed(
+    hosted: Hosted, instance: dg.DagsterInstance
+) -> None:
+    host = hosted(orders, start="2026-03-08")
+    assert all(not r.failed for _, reports in host.pipeline.run() for r in reports)
+    days, tags = host.sealed("events_daily"), {LOCATION: "ours"}
+    assert days == ["2026-03-08", "2026-03-09"]
+    whole = TimeWindow(host.pipeline.lake.start, host.yesterday().end)
+    with patch("stream_assets.defs.assets.facts", side_effect=DagsterExecutionInterruptedError):
+        host.run(["events_daily"], whole, tags=tags)
+    late = TimeWindow(host.yesterday().start, host.yesterday().start + timedelta(minutes=5))
+    now = host.pipeline.clock.now()
+    host.pipeline.lake.ledger.reopened.add("events", Intervals.of(late), "the test says so", now, now)
+    assert failed(instance, "events_daily") == set(days)
+    heal(host, "ours")
+    assert failed(instance, "events_daily") == {days[1]}
+    today = TimeWindow(whole.start, whole.end + timedelta(days=1))
+    with patch("stream_assets.pipeline.ingest.Ingest.days", side_effect=SourceUnavailable("the test says so")):
+        host.run(["events_daily"], today, tags=tags)
+    heal(host, "ours")
+    assert failed(instance, "events_daily") == {*days, "2026-03-10"}
+
+
+def test_runs_of_others_assets_are_left_alone(hosted: Hosted, instance: dg.DagsterInstance) -> None:
+    host = hosted(orders)
+    theirs = create_run_for_test(
+        instance, tags={LOCATION: "ours"}, status=dg.DagsterRunStatus.FAILURE,
+        asset_selection=frozenset({dg.AssetKey("theirs")}),
+    )  # fmt: skip
+    heal(host, "ours")
+    (run,) = instance.get_runs(filters=FAILURE)
+    assert run.tags == theirs.tags

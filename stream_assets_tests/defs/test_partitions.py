@@ -47,6 +47,7 @@ def test_keys_are_read_as_the_windows_that_dagster_means(zone: str, day: str, co
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 def test_keys_of_a_finished_history_end_with_it() -> None:
     start = Calendar("America/New_York").midnight(date(2013, 12, 30))
-    windows = Partitions.of("America/New_York", start, start, date(2014, 1, 1)).windows
-    assert windows.get_num_partitions() == 2 * 288
-    assert windows.get_last_partition_key() == "2013-12-31T23:55-0500"
+    partitions = Partitions.of("America/New_York", start, start, date(2014, 1, 1))
+    assert partitions.windows.get_num_partitions() == 2 * 288
+    assert partitions.windows.get_last_partition_key() == "2013-12-31T23:55-0500"
+    assert partitions.days.get_partition_keys() == ["2013-12-30", "2013-12-31"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import threading
 import weakref
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stream_assets.errors import SourceError
-from stream_assets.sources.files import FileEvents, delimited
-from stream_assets.sources.files.opening import Lending
+from stream_assets.sources.files import FileEvents, delimited, jsonl
+from stream_assets.sources.files.opening import Lending, Stream
 from stream_assets_tests.sources.test_file_events import HOUR, NOW, event, put
 
 
@@ -31,29 +32,38 @@ def test_leaving_waits_for_a_thread_that_is_slow_to_let_go() -> None:
     assert is_gone == [True]
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize("is_stopped_early", [False, True])
-@pytest.mark.parametrize("last", [event(3), {"event_id": "x"}], ids=["good", "bad"])
-def test_after_a_csv_file_nothing_of_it_is_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: dict[str, str], is_stopped_early: bool
+def test_a_reader_of_text_waits_for_what_it_lent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_stopped_early: bool
 ) -> None:
-    lent: list[weakref.ref[delimited._Checked]] = []
+    lent: list[weakref.ref[object]] = []
+    waited: list[int] = []
 
-    class Watched(delimited._Checked):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments)
-            lent.append(weakref.ref(self))
+    class Watched(Lending):
+        def __call__(self, stream: Stream) -> Stream:
+            lent.append(weakref.ref(stream))
+            return super().__call__(stream)
 
-    monkeypatch.setattr(delimited, "_Checked", Watched)
-    monkeypatch.setattr(delimited, "BLOCK_BYTES", 100)
-    lines = [",".join(map(str, row.values())) for row in (*(event(n / 100) for n in range(200)), last)]
-    put(tmp_path, "a.csv", ",".join(event(0)), *lines)
-    batches = FileEvents(str(tmp_path), "csv").read(HOUR, now=NOW)
-    try:
-        for _ in batches:
-            if is_stopped_early:
-                break
-    except SourceError:
-        assert "event_time" not in last
-    batches.close()
+        def __exit__(self, *_: object) -> None:
+            super().__exit__()
+            waited.append(sum(ref() is not None for ref in lent))
+
+    monkeypatch.setattr(delimited if kind == "csv" else jsonl, "Lending", Watched)
+    monkeypatch.setattr(delimited if kind == "csv" else jsonl, "BLOCK_BYTES", 100)
+    rows = [event(n / 100) for n in range(200)]
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)] if kind == "csv" else rows
+    put(tmp_path, f"a.{kind}", *lines)
+    for _ in FileEvents(str(tmp_path), kind).read(HOUR, now=NOW):
+        if is_stopped_early:
+            break
     assert lent
-    assert [ref() for ref in lent] == [None] * len(lent)
+    assert waited
+    assert set(waited) == {0}
+
+
+def test_after_a_row_that_cannot_be_read_nothing_is_held_either(tmp_path: Path) -> None:
+    put(tmp_path, "a.csv", ",".join(event(0)), *(",".join(event(n).values()) for n in range(3)), "x")
+    with pytest.raises(SourceError):
+        list(FileEvents(str(tmp_path), "csv").read(HOUR, now=NOW))
+    assert not [held for held in gc.get_objects() if isinstance(held, delimited._Checked)]

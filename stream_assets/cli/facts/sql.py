@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from stream_assets.core.window import TimeWindow
     from stream_assets.pipeline.pipeline import Pipeline
 
+_NO_COLUMN = ("Referenced column", "does not have a column named")
+"""How DuckDB says that a column is not there."""
 TRIES = 20
 """How often a query is asked again whose files were replaced while it ran."""
 
@@ -49,13 +51,14 @@ def ask(pipeline: Pipeline, query: str, span: TimeWindow) -> pa.Table:
             if attempt == TRIES:
                 raise _unanswered(error) from error
         except (duckdb.CatalogException, duckdb.BinderException) as error:
-            is_of_column = isinstance(error, duckdb.BinderException)
-            named = [t for t in lacking if is_of_column or t in str(error)]
+            is_of_query = isinstance(error, duckdb.BinderException)
+            is_of_column = is_of_query and any(words in str(error) for words in _NO_COLUMN)
+            named = [t for t in lacking if is_of_column or (not is_of_query and t in str(error))]
             if named:
                 raise LakeError(
                     f"{named[0]} has no partition yet, so its columns are not known: `stream-assets run` fills it"
                 ) from error
-            if is_of_column:
+            if is_of_query:
                 raise UsageError(f"the query is wrong: {_first(error)}") from error
             tables = ", ".join(sorted({*pipeline.declarations.tables, *pipeline.lake.ledger.tables()}))
             raise UsageError(f"the query is wrong: {_first(error)} The lake's tables are: {tables}") from error

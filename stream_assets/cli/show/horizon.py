@@ -19,7 +19,7 @@ def show_horizon(facts: dict[str, Any], page: Page) -> None:
         if facts[f"{name}_keys_on"]
     ]
     if coming:
-        page.line(f"There will be {' and '.join(coming)}; Dagster recommends at most {facts['most_keys']:,} an asset.")
+        page.line(f"They reach {', '.join(coming)}; Dagster recommends at most {facts['most_keys']:,} an asset.")
     move = facts["move"]
     if facts["advanced"]:
         _show_done(facts, page)

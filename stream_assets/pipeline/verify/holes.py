@@ -15,7 +15,7 @@ PATIENCE = timedelta(minutes=15)
 
 
 def find_holes(found: Findings, table: Table) -> None:
-    """Name what of `table` is wanted and not there; of tables of days, closed days alone."""
+    """Name what of `table` is wanted and not there, and that nobody is making now; of tables of days, closed days alone."""
     site = found.site
     now = site.clock.now()
     state = ledger_state(site)

@@ -13,6 +13,7 @@ import weakref
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,8 +25,8 @@ Bytes = io.BufferedReader | gzip.GzipFile
 
 Stream = TypeVar("Stream")
 _MARK_BYTES = 4096
-_LONGEST_LOAN = 10.0
-"""Seconds that a thread of Arrow's may take to let go of a stream; it takes well under a millisecond."""
+_LONGEST_LOAN = timedelta(seconds=10)
+"""How long a thread of Arrow's may take to let go of a stream; it takes well under a millisecond."""
 
 
 class IncompleteLine(SourceIncomplete):
@@ -68,7 +69,7 @@ def opened(file: Found, offset: int = 0) -> Bytes:
 
 
 class Lending:
-    """Lends streams to Arrow; on leaving, waits until Arrow's threads have let go of all of them.
+    """Lends streams to Arrow; on leaving, waits until Arrow's threads have let go of each, at most ten seconds.
 
     They do so after the reader that was given the stream, and a process that ends in between is aborted
     (https://github.com/apache/arrow/issues/34314). Nobody else may keep hold of what was lent.
@@ -88,7 +89,7 @@ class Lending:
 
     def __exit__(self, *_: object) -> None:
         for event in self._returned:
-            event.wait(_LONGEST_LOAN)
+            event.wait(_LONGEST_LOAN.total_seconds())
 
 
 def inside(file: Found) -> io.FileIO:
