@@ -68,9 +68,9 @@ def _leases(pipeline: Pipeline) -> Check:
         more = f" (and {len(long) - 1} more)" if len(long) > 1 else ""
         return Check("work", "warning", said + more, "look at its process: its lease is alive, so nobody else does it")
     if lost:
-        said = f"{lost} pieces of work were given up by their processes without a word"
+        said = f"given up by its process without a word: {lost}"
         return Check("work", "warning", said, "none needed: they are planned again")
-    return Check("work", "ok", f"{len(going)} pieces of work in flight" if going else "nothing is in flight")
+    return Check("work", "ok", f"in flight: {len(going)}" if going else "nothing is in flight")
 
 
 def _failures(pipeline: Pipeline) -> Check:

@@ -122,7 +122,7 @@ def test_doctor_knows_sources_that_do_not_answer_many_keys_and_work_that_hangs(
         "warning",
         "297 windows since 2026-03-09; Dagster recommends at most 100,000 partitions an asset",
     )
-    assert found["work"] == ("warning", "1 pieces of work were given up by their processes without a word")
+    assert found["work"] == ("warning", "given up by its process without a word: 1")
     hangs = work.begin(None, "x", "5 min", ("orders",), span, now - timedelta(hours=7))
     work.renew(hangs, now)
     answer = filled("doctor", "--json")

@@ -129,7 +129,7 @@ def _counts(partitions: dict[str, int]) -> str:
 def _show_stale_and_broken(facts: dict[str, Any], page: Page) -> None:
     if facts["stale"]:
         page.line(
-            f"{many(facts['stale'], 'partition')} made from other inputs than those there now: made again by itself."
+            f"{many(facts['stale'], 'partition')} made from other inputs than those there now: made again by itself, where those are kept."
         )
     for broken in facts["broken"]:
         page.line(f"left out: {broken['said']}", "red")

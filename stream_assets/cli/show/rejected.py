@@ -37,7 +37,7 @@ def show_released(facts: dict[str, Any], page: Page) -> None:
         where = f" of {ranges(stream['windows'])}" if stream["windows"] else ""
         moved = f", and {many(stream['moved'], 'event')} released before moved" if stream["moved"] else ""
         page.line(f"{name}: {many(stream['released'], 'rejected row')} became events{moved}{where}")
-        for published in stream["published"]:
-            page.line(f"    {published['table']} {published['key']} is published again")
+        for table, key in dict.fromkeys((p["table"], p["key"]) for p in stream["published"]):
+            page.line(f"    {table} {key} is published again")
         for reason, count in stream["left_reasons"].items():
             page.line(f"    {many(count, 'row')} rejected still: {reason}", "yellow")
