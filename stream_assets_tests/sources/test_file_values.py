@@ -162,3 +162,23 @@ def test_parquet_times_of_any_unit_and_row_groups_are_pruned(tmp_path: Path, uni
     for state in (None, MemoryState()):
         rows = [r for b in source.read(window_at(33), now=NOW, state=state) for r in b.column(0).to_pylist()]
         assert rows == [33, 34, 35, 36, 37]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[None, None]],
+        [[None, None], [None], None, [], [None, None, None]],
+        [[[None, None], [None]], [[], None, [None, None, None]], None],
+        [{"x": [None, None]}, None, {"x": [None]}, {"x": None}],
+        [[{"x": [None, None]}, {"x": [None]}, None], []],
+        [[{"x": None}, {"x": None}], [{"x": None}]],
+    ],
+)
+def test_json_lists_of_nothing_but_nulls_have_all_of_them(tmp_path: Path, values: list[Any]) -> None:
+    put(tmp_path, "1.jsonl", *(event(n, value=value) for n, value in enumerate(values)))
+    (batch,) = FileEvents(str(tmp_path)).read(HOUR, now=NOW)
+    batch.validate(full=True)
+    assert batch.column(batch.schema.get_field_index("value")).to_pylist() == values
+    done = conform(batch, FileEvents(str(tmp_path)).names, HOUR, NOW)
+    assert done.table.num_rows == len(values)

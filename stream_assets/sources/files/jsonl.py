@@ -195,7 +195,32 @@ class JsonLines:
 
 def _read_json(block: bytes, at_once: int, options: pyarrow.json.ParseOptions) -> pa.Table:
     with Lending() as lend:
-        return pyarrow.json.read_json(lend(io.BytesIO(block)), pyarrow.json.ReadOptions(block_size=at_once), options)
+        table = pyarrow.json.read_json(lend(io.BytesIO(block)), pyarrow.json.ReadOptions(block_size=at_once), options)
+    for place, column in enumerate(table.schema):
+        if _lists_nulls(column.type):
+            chunks = [_with_all_nulls(chunk) for chunk in table.column(place).chunks]
+            table = table.set_column(place, column, pa.chunked_array(chunks, column.type))
+    return table
+
+
+def _lists_nulls(kind: Any) -> bool:
+    if pa.types.is_list(kind) and pa.types.is_null(kind.value_type):
+        return True
+    return any(_lists_nulls(kind.field(n).type) for n in range(kind.num_fields))
+
+
+def _with_all_nulls(array: Any) -> Any:
+    """Return the same with as many nulls in its lists as their offsets say: Arrow's parser makes one a list."""
+    kind = array.type
+    if pa.types.is_list(kind):
+        is_nulls = pa.types.is_null(kind.value_type)
+        values = pa.nulls(array.offsets[-1].as_py()) if is_nulls else _with_all_nulls(array.values)
+        return pa.ListArray.from_arrays(array.offsets, values, type=kind, mask=array.is_null())
+    if pa.types.is_struct(kind) and kind.num_fields:
+        fields = [kind.field(n) for n in range(kind.num_fields)]
+        inner = [_with_all_nulls(array.field(n)) for n in range(kind.num_fields)]
+        return pa.StructArray.from_arrays(inner, fields=fields, mask=array.is_null())
+    return array
 
 
 def _blocks(stream: Bytes, file: Found, expansion: Expansion) -> Iterator[bytes]:
