@@ -96,7 +96,7 @@ def read_footer(path: Path) -> pq.FileMetaData:
     """
     try:
         return pq.read_metadata(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise LakeError(f"{path} is no whole Parquet file ({error}): run `stream-assets verify`") from error

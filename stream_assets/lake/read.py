@@ -370,7 +370,7 @@ def _damage(path: Path) -> Generator[None]:
     """Name the file in what Arrow says of its bytes."""
     try:
         yield
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the system's word, not Arrow's
         raise LakeError(f"{path} is no whole Parquet file ({error}): run `stream-assets verify`") from error
