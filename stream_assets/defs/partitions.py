@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from stream_assets.core.window import Grain
+from stream_assets.core.window import Calendar, Grain
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Partitions:
         windows = dg.TimeWindowPartitionsDefinition(
             cron_schedule="*/5 * * * *",
             start=windows_from.astimezone(local).strftime(WINDOW_FORMAT),
-            end=datetime(end.year, end.month, end.day, tzinfo=local).strftime(WINDOW_FORMAT) if end else None,
+            end=Calendar(zone).midnight(end).astimezone(local).strftime(WINDOW_FORMAT) if end else None,
             fmt=WINDOW_FORMAT,
             timezone=zone,
         )

@@ -50,21 +50,26 @@ def ask(pipeline: Pipeline, query: str, span: TimeWindow) -> pa.Table:
             _refuse_lost(pipeline, query, span, error)
             if attempt == TRIES:
                 raise _unanswered(error) from error
-        except (duckdb.CatalogException, duckdb.BinderException) as error:
-            is_of_query = isinstance(error, duckdb.BinderException)
-            is_of_column = is_of_query and any(words in str(error) for words in _NO_COLUMN)
-            named = [t for t in lacking if is_of_column or (not is_of_query and t in str(error))]
-            if named:
-                raise LakeError(
-                    f"{named[0]} has no partition yet, so its columns are not known: `stream-assets run` fills it"
-                ) from error
-            if is_of_query:
-                raise UsageError(f"the query is wrong: {_first(error)}") from error
-            tables = ", ".join(sorted({*pipeline.declarations.tables, *pipeline.lake.ledger.tables()}))
-            raise UsageError(f"the query is wrong: {_first(error)} The lake's tables are: {tables}") from error
         except duckdb.Error as error:
-            raise UsageError(f"the query is wrong: {_first(error)}") from error
+            if table := _unknown(lacking, error):
+                raise LakeError(
+                    f"{table} has no partition yet, so its columns are not known: `stream-assets run` fills it"
+                ) from error
+            tables = ", ".join(sorted({*pipeline.declarations.tables, *pipeline.lake.ledger.tables()}))
+            there = f" The lake's tables are: {tables}" if isinstance(error, duckdb.CatalogException) else ""
+            raise UsageError(f"the query is wrong: {_first(error)}{there}") from error
     raise LakeError("the lake's files were replaced faster than they could be read: ask again")
+
+
+def _unknown(lacking: list[str], error: duckdb.Error) -> str | None:
+    """Return the table that a query asks for columns that nobody knows yet; None where it is wrong for another reason."""
+    import duckdb
+
+    said = str(error)
+    if isinstance(error, duckdb.CatalogException):
+        return next((table for table in lacking if table in said), None)
+    is_of_column = isinstance(error, duckdb.BinderException) and any(words in said for words in _NO_COLUMN)
+    return lacking[0] if lacking and is_of_column else None
 
 
 def _create_views(pipeline: Pipeline, connection: duckdb.DuckDBPyConnection, query: str, span: TimeWindow) -> list[str]:

@@ -220,12 +220,12 @@ class Database:
             self._connection.executemany(sql, values)
 
     def _todo(self, code: int) -> str:
+        is_busy = code == sqlite3.SQLITE_BUSY
+        todo = "another process writes to it, or was stopped while it did: let that go on; " if is_busy else ""
         with suppress(OSError):
             if code == sqlite3.SQLITE_FULL or not os.statvfs(self.path.parent).f_bavail:
-                return "make room there; it is tried again by whatever runs by itself"
-        if code == sqlite3.SQLITE_BUSY:
-            return "another process writes to it, or was stopped while it did: let that go on; it is tried again by whatever runs by itself"
-        return "it is tried again by whatever runs by itself"
+                todo = "make room there; "
+        return f"{todo}it is tried again by whatever runs by itself"
 
     @contextmanager
     def _errors(self) -> Generator[None]:
