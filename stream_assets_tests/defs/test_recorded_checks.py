@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -109,3 +110,11 @@ def test_a_broken_promise_is_recorded_at_the_tick_that_sees_it(hosted: Hosted, c
     broken = events(host.tick("heal", result.cursor))
     assert [(key, e.passed) for key, e in broken.items()] == [(("orders", "promise"), False)]
     assert "broken by 1 s" in (broken["orders", "promise"].description or "")
+
+
+def test_a_promise_that_cannot_be_kept_says_so(hosted: Hosted) -> None:
+    host = hosted(replace(orders, freshness=timedelta(seconds=1)))
+    fill(host)
+    promise = events(host.tick("heal"))["orders", "promise"]
+    assert not promise.passed
+    assert "; but by its lane's arithmetic it cannot be kept" in (promise.description or "")

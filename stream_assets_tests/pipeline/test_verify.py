@@ -361,6 +361,9 @@ def test_what_is_wanted_and_not_there_is_a_hole_after_a_quarter_of_an_hour(pipel
         ("report", "stream-assets run"),
     ]
     assert found[0].span == TimeWindow(TODAY, TODAY + timedelta(days=1))
+    with pipeline.running("events_daily", found[0].span):
+        left = [d.table for d in differences(pipeline, "events_daily", "report") if d.check == "hole"]
+    assert left == ["report"]
 
 
 def test_events_of_one_id_in_two_windows_are_named_with_both_within_a_day_and_to_the_day_before(
